@@ -1,0 +1,1 @@
+//! Strategies of the built-in kinds: defaulting, validation, columns, selectable fields.

@@ -1,0 +1,1 @@
+//! One schema engine over JSON trees: decode, default, patch, field ownership, protobuf, OpenAPI.

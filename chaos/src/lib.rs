@@ -1,0 +1,1 @@
+//! Simulator, nemeses, workloads and independent checkers.

@@ -1,0 +1,1 @@
+//! Reflectors, views and the plan shell that controllers stand on.

@@ -1,0 +1,1 @@
+//! Controllers and scheduler: pure plans over views, through the Kubernetes API.

@@ -1,0 +1,1 @@
+//! Services, pod routes and cluster DNS on a node.

@@ -1,0 +1,1 @@
+//! Kubernetes types and tables of facts, of one minor version.

@@ -1,0 +1,1 @@
+//! Wire contracts: replicated commands, peer RPC and the container runtime interface.

@@ -1,0 +1,1 @@
+//! The pure, multi-version state machine of the store.

@@ -1,0 +1,1 @@
+//! A replicated, watchable, multi-version store on openraft and sled.

@@ -1,0 +1,1 @@
+//! Stories in kubectl, client compatibility and the house rules.
