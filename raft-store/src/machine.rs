@@ -1,0 +1,153 @@
+//! The apply side: one owner of the state, and what it publishes to readers and watchers.
+//!
+//! Only the apply task holds a [`Machine`]. Everybody else sees the [`Shared`] half, which changes once
+//! per batch and only after the batch is committed.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use mvcc::{Change, Command, Compacted, Outcome, ProposalId, Revision, State, Term, View};
+use tokio::sync::{oneshot, watch};
+
+use crate::hub::Hub;
+use crate::seams::HashSeed;
+
+/// Old views kept for readers that page through a list. Each costs the tree nodes that changed since;
+/// sixteen cover the pages of as many lists at a time.
+const OLD_VIEWS_MAX: usize = 16;
+
+/// What readers, watchers and proposers share with the apply task.
+pub(crate) struct Shared {
+    state: ArcSwap<State>,
+    applied: watch::Sender<Revision>,
+    pub(crate) hub: Hub,
+    proposals: Mutex<HashMap<ProposalId, oneshot::Sender<Outcome>, HashSeed>>,
+    old_views: Mutex<VecDeque<View>>,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State, seed: HashSeed) -> Arc<Self> {
+        let revision = state.revision();
+        Arc::new(Self {
+            state: ArcSwap::from_pointee(state),
+            applied: watch::Sender::new(revision),
+            hub: Hub::new(seed, revision),
+            proposals: Mutex::new(HashMap::with_hasher(seed)),
+            old_views: Mutex::new(VecDeque::new()),
+        })
+    }
+
+    /// The published state.
+    pub(crate) fn state(&self) -> arc_swap::Guard<Arc<State>> {
+        self.state.load()
+    }
+
+    /// Follows the published revision.
+    pub(crate) fn applied(&self) -> watch::Receiver<Revision> {
+        self.applied.subscribe()
+    }
+
+    /// Registers a proposal before it is submitted: its apply may come first.
+    pub(crate) fn expect_outcome(&self, proposal: ProposalId) -> oneshot::Receiver<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        self.proposals.lock().expect("no panic while the lock is held").insert(proposal, sender);
+        receiver
+    }
+
+    /// Forgets a proposal that will not be applied here.
+    pub(crate) fn forget_outcome(&self, proposal: ProposalId) {
+        self.proposals.lock().expect("no panic while the lock is held").remove(&proposal);
+    }
+
+    fn resolve(&self, outcomes: Vec<(ProposalId, Outcome)>) {
+        let mut proposals = self.proposals.lock().expect("no panic while the lock is held");
+        for (proposal, outcome) in outcomes {
+            if let Some(waiting) = proposals.remove(&proposal) {
+                // The caller may have gone; the write stands all the same.
+                let _ = waiting.send(outcome);
+            }
+        }
+    }
+
+    /// The view at a revision, from the nearest one at hand.
+    pub(crate) fn view_at(&self, at: Revision) -> Result<View, Compacted> {
+        let state = self.state.load_full();
+        let wanted = state.history().visible(at)?;
+        if wanted == state.revision() {
+            return Ok(state.view().clone());
+        }
+        let nearest = {
+            let old_views = self.old_views.lock().expect("no panic while the lock is held");
+            old_views
+                .iter()
+                .filter(|view| view.revision() >= wanted)
+                .min_by_key(|view| view.revision())
+                .cloned()
+        };
+        let view = nearest.as_ref().unwrap_or(state.view()).rewound(state.history(), wanted)?;
+        if nearest.is_none_or(|nearest| nearest.revision() != wanted) {
+            self.keep(view.clone());
+        }
+        Ok(view)
+    }
+
+    fn keep(&self, view: View) {
+        let mut old_views = self.old_views.lock().expect("no panic while the lock is held");
+        if old_views.len() == OLD_VIEWS_MAX {
+            old_views.pop_front();
+        }
+        old_views.push_back(view);
+    }
+
+    /// Drops old views that no reader can ask for any more.
+    fn expire_old_views(&self, oldest: Revision) {
+        let mut old_views = self.old_views.lock().expect("no panic while the lock is held");
+        old_views.retain(|view| view.revision() >= oldest);
+    }
+}
+
+/// The owner of the state.
+pub(crate) struct Machine {
+    state: State,
+    shared: Arc<Shared>,
+    /// Of the batch under way.
+    changes: Vec<Arc<Change>>,
+    outcomes: Vec<(ProposalId, Outcome)>,
+}
+
+impl Machine {
+    pub(crate) fn new(state: State, seed: HashSeed) -> Self {
+        let shared = Shared::new(state.clone(), seed);
+        Self { state, shared, changes: Vec::new(), outcomes: Vec::new() }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Applies a committed command. Nobody sees it before [`Machine::publish`].
+    pub(crate) fn apply(&mut self, command: &Command, term: Term) {
+        let applied = self.state.apply(command, term);
+        self.changes.extend(applied.changes);
+        self.outcomes.push((command.proposal, applied.outcome));
+    }
+
+    /// Makes everything applied so far visible: first to readers, then to watchers, then to proposers,
+    /// so that whoever hears of a write can read it.
+    pub(crate) fn publish(&mut self) {
+        if self.outcomes.is_empty() {
+            return;
+        }
+        let revision = self.state.revision();
+        let oldest = self.state.history().oldest();
+        if oldest != self.shared.state().history().oldest() {
+            self.shared.expire_old_views(oldest);
+        }
+        self.shared.state.store(Arc::new(self.state.clone()));
+        self.shared.applied.send_replace(revision);
+        self.shared.hub.dispatch(self.changes.iter(), revision);
+        self.shared.resolve(std::mem::take(&mut self.outcomes));
+        self.changes.clear();
+    }
+}
