@@ -5,12 +5,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::meta::{FOREGROUND, ORPHAN};
 use crate::tree::{at, int_at, set, str_at, strings_at};
 use crate::{Strategy, meta};
-
-/// The garbage collector's finalizers.
-const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
 
 /// What becomes of an object's dependents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,18 +16,39 @@ const FIELD_MANAGER_BYTES_MAX: usize = 128;
 /// Bytes of the subresource in a managed fields entry.
 const MANAGED_SUBRESOURCE_BYTES_MAX: usize = 256;
 
+/// The finalizer with which dependents survive their owner.
+pub const ORPHAN: &str = "orphan";
+
+/// The finalizer with which dependents go before their owner.
+pub const FOREGROUND: &str = "foregroundDeletion";
+
 /// What an update says when it changes a field that is fixed.
 pub const IMMUTABLE: &str = "field is immutable";
 
 /// What a negative number is told.
 pub const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 
-/// Everything wrong with the metadata of a new object.
+/// Everything wrong with the metadata of a new object: the rules of the built-in groups, which want finalizers qualified.
 pub fn validate(obj: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Error> {
+    let mut errors = validate_plain(obj, namespaced, name_rule);
+    let path = Path::new("metadata.finalizers");
+    errors.extend(strings_at(obj, "metadata.finalizers").into_iter().filter_map(|name| validate_legacy_finalizer(name, &path)));
+    errors
+}
+
+/// A finalizer without a domain must be one of the old, well-known ones.
+pub fn validate_legacy_finalizer(name: &str, path: &Path) -> Option<Error> {
+    let is_known = name.contains('/') || ["kubernetes", ORPHAN, FOREGROUND].contains(&name);
+    (!is_known)
+        .then(|| field::invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified"))
+}
+
+/// Everything wrong with the metadata of a new object: the rules every group shares.
+pub fn validate_plain(obj: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Error> {
     validate_at(obj, "metadata", namespaced, name_rule)
 }
 
-/// Like [`validate`], for metadata at another path, such as that of a template.
+/// Like [`validate_plain`], for metadata at another path.
 pub fn validate_at(obj: &Value, path: &str, namespaced: bool, name_rule: NameRule) -> Vec<Error> {
     let empty = Value::Null;
     let meta = at(obj, path).unwrap_or(&empty);
@@ -175,7 +196,7 @@ fn validate_finalizers(meta: &Value, path: &Path) -> Vec<Error> {
     for finalizer in &finalizers {
         errors.extend(validate_label_name(finalizer, path));
     }
-    if finalizers.contains(&"orphan") && finalizers.contains(&"foregroundDeletion") {
+    if finalizers.contains(&ORPHAN) && finalizers.contains(&FOREGROUND) {
         let text = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.push(field::invalid(path, at(meta, "finalizers"), text));
     }

@@ -267,7 +267,7 @@ pub fn pattern(text: &str, pattern: &str, examples: &[&str]) -> String {
         return format!("{text} (regex used for validation is '{pattern}')");
     }
     let examples: Vec<String> = examples.iter().map(|example| format!("'{example}', ")).collect();
-    format!("{text} (e.g. {}regex used for validation is '{pattern}')", examples.join("or "))
+    format!("{text} (e.g. {}regex used for validation is '{pattern}')", examples.join(" or "))
 }
 
 /// The text of a number out of its range.
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(
             dns_label("A"),
             ["a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end \
-              with an alphanumeric character (e.g. 'my-name', or '123-abc', regex used for validation is \
+              with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
               '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"]
         );
         assert_eq!(dns_label("a.b"), ["must not contain dots"]);

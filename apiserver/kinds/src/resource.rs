@@ -31,6 +31,16 @@ pub struct Resource {
     pub stored_as: String,
 }
 
+/// The resource with these names, looked up once.
+#[macro_export]
+macro_rules! resource {
+    ($group:literal, $version:literal, $plural:literal) => {{
+        static RESOURCE: std::sync::LazyLock<&'static $crate::Resource> =
+            std::sync::LazyLock::new(|| $crate::Resource::known($group, $version, $plural));
+        *RESOURCE
+    }};
+}
+
 impl Resource {
     /// The resource of the catalogue with these names.
     pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {

@@ -24,7 +24,7 @@ pub fn validate_create(strategy: &dyn Strategy, obj: &Value) -> Vec<Error> {
     if !errors.is_empty() {
         return errors;
     }
-    meta::validate(obj, strategy.resource().namespaced, path_segment_rule)
+    meta::validate_plain(obj, strategy.resource().namespaced, path_segment_rule)
 }
 
 /// Makes a decoded object ready to be validated as the successor of `old`: the server's metadata comes from `old`.
@@ -55,7 +55,7 @@ pub fn prepare_update(strategy: &dyn Strategy, sub: Subresource, new: &mut Value
 /// Everything wrong with replacing `old` by `new`. The rules common to all kinds are told again by the kind's own, as
 /// upstream does; [`crate::field::summary`] drops the repeats from the message, while the causes keep them.
 pub fn validate_update(strategy: &dyn Strategy, sub: Subresource, new: &Value, old: &Value) -> Vec<Error> {
-    let mut errors = meta::validate(new, strategy.resource().namespaced, path_segment_rule);
+    let mut errors = meta::validate_plain(new, strategy.resource().namespaced, path_segment_rule);
     errors.extend(meta::validate_update(new, old));
     errors.extend(strategy.validate_update(sub, new, old));
     errors
