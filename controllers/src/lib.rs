@@ -1,1 +1,153 @@
 //! Controllers and scheduler: pure plans over views, through the Kubernetes API.
+//!
+//! Every controller is a plan (pure: a view in, actions out) and a shell that
+//! reads caches, plans, and executes with preconditions. This crate knows
+//! nothing of the server or the store: it is given `kube` clients and works
+//! against any API server. It elects no leader: whoever runs it does so while
+//! leading, and the transport refuses the writes of a former leader.
+
+pub mod scheduler;
+
+mod catalog;
+mod garbage;
+mod namespace;
+mod resources;
+mod rootca;
+mod serviceaccount;
+mod views;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use runtime::{Cache, Client, Source, View};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Identity of the shared reflectors: may read everything.
+pub const READER: &str = "system:kube-controller-manager";
+
+/// Which controllers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Controller {
+    /// Empties namespaces that are to go.
+    Namespace,
+    /// The `default` service account of each namespace.
+    ServiceAccount,
+    /// The ConfigMap with the cluster's CA in each namespace.
+    RootCa,
+    /// Deletes what has lost its owners.
+    GarbageCollector,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Controller; 4] =
+        [Controller::Namespace, Controller::ServiceAccount, Controller::RootCa, Controller::GarbageCollector];
+}
+
+/// What the controllers must be told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Certificates that verify the API server inside the cluster, PEM.
+    pub root_ca_pem: String,
+    /// Addresses of pods, one CIDR for each family.
+    pub cluster_cidrs: Vec<String>,
+    /// Which controllers run.
+    pub controllers: Vec<Controller>,
+}
+
+impl Options {
+    /// All controllers, with the default pod addresses.
+    pub fn new(root_ca_pem: String) -> Options {
+        Options {
+            root_ca_pem,
+            cluster_cidrs: vec!["10.244.0.0/16".to_owned()],
+            controllers: Controller::ALL.to_vec(),
+        }
+    }
+}
+
+/// Runs the controllers until cancelled.
+///
+/// `client_for` is called with a user name: [`READER`] for the shared
+/// reflectors and `system:serviceaccount:kube-system:NAME` for each controller,
+/// with upstream's names, so that upstream's roles fit. The user agent of all
+/// of them should be `kube-controller-manager`, which names the field manager.
+///
+/// Must be called inside a tokio runtime: the tasks start at the call.
+pub fn run(
+    client_for: impl Fn(&str) -> kube::Client,
+    options: Options,
+    cancel: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    let mut tasks = start(&client_for, &options, cancel);
+    Box::pin(async move { while tasks.join_next().await.is_some() {} })
+}
+
+fn start(
+    client_for: &dyn Fn(&str) -> kube::Client,
+    options: &Options,
+    cancel: CancellationToken,
+) -> JoinSet<()> {
+    let mut house = House {
+        reader: Client::new(client_for(READER)),
+        client_for: Box::new(|name: &str| {
+            Client::new(client_for(&format!("system:serviceaccount:kube-system:{name}")))
+        }),
+        cancel,
+        tasks: JoinSet::new(),
+    };
+    let wanted = |controller| options.controllers.contains(&controller);
+    let namespaces = Cache::<views::Namespace>::new();
+    let emptied = namespace::start(&mut house, &namespaces, wanted(Controller::Namespace));
+    if wanted(Controller::ServiceAccount) {
+        serviceaccount::start(&mut house, &namespaces);
+    }
+    if wanted(Controller::RootCa) {
+        rootca::start(&mut house, &namespaces, options.root_ca_pem.clone());
+    }
+    if wanted(Controller::GarbageCollector) {
+        garbage::start(&mut house, emptied);
+    }
+    house.follow(&namespaces, Source::all(&resources::NAMESPACES));
+    house.tasks
+}
+
+/// What a controller needs to start.
+struct House<'a> {
+    reader: Client,
+    client_for: Box<dyn Fn(&str) -> Client + 'a>,
+    cancel: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl House<'_> {
+    /// A client with the identity of a controller.
+    fn client(&self, controller: &str) -> Client {
+        (self.client_for)(controller)
+    }
+
+    /// Starts filling a cache; after this no listener may be added.
+    fn follow<T: View>(&mut self, cache: &Cache<T>, source: Source) {
+        let follow = cache.clone().follow(self.reader.clone(), source, self.cancel.clone());
+        self.tasks.spawn(follow);
+    }
+
+    /// Starts the workers of a controller once `ready` says its caches are filled.
+    fn work<R: runtime::Reconcile>(
+        &mut self,
+        controller: Arc<R>,
+        queue: runtime::Queue<R::Key>,
+        workers: usize,
+        ready: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let cancel = self.cancel.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = ready => {}
+            }
+            runtime::shell::run(controller, queue, workers, cancel).await;
+        });
+    }
+}

@@ -158,7 +158,6 @@ type Identity = (Regarding, Severity, String, String);
 
 struct Known {
     name: String,
-    first: Timestamp,
     count: i64,
     written: Timestamp,
 }
@@ -213,7 +212,7 @@ impl Writer {
         let name = format!("{}.{:x}", note.regarding.name, note.at.as_nanosecond());
         let event = self.tree(note, namespace, &name);
         self.client.create(resource, (namespace, "", ""), &event).await?;
-        self.remember(identity, Known { name, first: note.at, count: 1, written: note.at });
+        self.remember(identity, Known { name, count: 1, written: note.at });
         Ok(())
     }
 

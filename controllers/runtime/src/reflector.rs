@@ -143,3 +143,20 @@ async fn watch<T: View>(cache: &Cache<T>, client: &Client, source: &Source, mut 
     }
     Ok((WatchEnd::Resume, from))
 }
+
+impl Source {
+    /// All objects of a resource.
+    pub fn all(resource: &Resource) -> Source {
+        Source { resource: resource.clone(), fields: String::new(), metadata_only: false }
+    }
+
+    /// The objects a field selector selects.
+    pub fn selected(resource: &Resource, fields: &str) -> Source {
+        Source { resource: resource.clone(), fields: fields.to_owned(), metadata_only: false }
+    }
+
+    /// The metadata of all objects of a resource.
+    pub fn metadata(resource: &Resource) -> Source {
+        Source { resource: resource.clone(), fields: String::new(), metadata_only: true }
+    }
+}

@@ -1,0 +1,42 @@
+//! A view that also keeps the tree it was read from, for kinds that are written back whole.
+
+use std::ops::Deref;
+
+use runtime::{Metadata, View};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A view and its tree.
+#[derive(Debug, Clone)]
+pub(crate) struct Whole<T> {
+    /// The object as the server sent it.
+    pub(crate) tree: Value,
+    view: T,
+}
+
+impl<T> Deref for Whole<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.view
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Whole<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tree = Value::deserialize(deserializer)?;
+        let view = T::deserialize(&tree).map_err(D::Error::custom)?;
+        Ok(Whole { tree, view })
+    }
+}
+
+impl<T: View> View for Whole<T> {
+    fn metadata(&self) -> &Metadata {
+        self.view.metadata()
+    }
+
+    fn groups(&self) -> Vec<String> {
+        self.view.groups()
+    }
+}
