@@ -1,1 +1,5 @@
-//! Stories in kubectl, client compatibility and the house rules.
+//! What the stories stand on: a cluster started as a user would, a kubectl of a given version, and masked output.
+
+pub mod cluster;
+pub mod mask;
+pub mod transcript;

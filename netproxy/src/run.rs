@@ -1,0 +1,328 @@
+//! The proxy's loop: watches feed the model, and a change is told to the kernel within a moment, coalesced.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::compile::nftables::{Networks, base, piece, transaction};
+use crate::diff::{Applied, Change};
+use crate::dns::{self, Resolver, Zone};
+use crate::kernel::{Kernel, Nft, StaleFlow};
+use crate::model::{self, Backends, Family, Frontend, Place, Port, Protocol, ServiceId, State};
+
+/// Changes that come within this are told to the kernel together: long enough to catch a rollout's burst, short
+/// enough that nobody waits for it.
+const COALESCE: Duration = Duration::from_millis(10);
+/// Between two tries when the kernel refused.
+const RETRY: Duration = Duration::from_secs(1);
+/// Watch events that may wait; beyond it the watch itself waits.
+const EVENTS_MAX: usize = 1024;
+
+/// What the proxy must know about its node.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The node's name.
+    pub node: String,
+    /// The address where this node's resolver listens, and its port.
+    pub dns_listen: SocketAddr,
+    /// The cluster's DNS address, which pods have in resolv.conf.
+    pub dns_address: IpAddr,
+    /// "cluster.local".
+    pub domain: String,
+    /// Pods' addresses in the whole cluster, one CIDR a family.
+    pub pod_cidrs: Vec<String>,
+    /// Resolvers for other names; read from /etc/resolv.conf when empty.
+    pub upstreams: Vec<SocketAddr>,
+}
+
+enum Event {
+    Service(watcher::Event<Service>),
+    Slice(watcher::Event<EndpointSlice>),
+}
+
+/// Runs until `stop`.
+///
+/// # Errors
+/// The resolver's address cannot be listened on.
+pub async fn run(client: Client, options: Options, stop: CancellationToken) -> io::Result<()> {
+    let upstreams = if options.upstreams.is_empty() {
+        system_resolvers(options.dns_listen.ip())
+    } else {
+        options.upstreams.clone()
+    };
+    let resolver = Arc::new(Resolver::new(Zone::new(&options.domain), upstreams));
+    let serving = dns::serve(resolver.clone(), options.dns_listen, stop.clone());
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
+    tokio::spawn(watch(Api::<Service>::all(client.clone()), sender.clone(), Event::Service, stop.clone()));
+    tokio::spawn(watch(Api::<EndpointSlice>::all(client), sender, Event::Slice, stop.clone()));
+    let proxying = Proxy::new(&options, resolver, Nft).follow(events);
+    tokio::select! {
+        result = serving => result,
+        () = proxying => Ok(()),
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+async fn watch<K>(
+    api: Api<K>,
+    sender: mpsc::Sender<Event>,
+    wrap: fn(watcher::Event<K>) -> Event,
+    stop: CancellationToken,
+) where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K::DynamicType: Default,
+{
+    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.next() => event,
+        };
+        match event {
+            Some(Ok(event)) => {
+                if sender.send(wrap(event)).await.is_err() {
+                    return;
+                }
+            }
+            Some(Err(error)) => tracing::debug!(%error, "the proxy's watch is opened again"),
+            None => return,
+        }
+    }
+}
+
+/// Resolvers of /etc/resolv.conf, without this one.
+fn system_resolvers(own: IpAddr) -> Vec<SocketAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let addresses =
+        text.lines().filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok());
+    addresses.filter(|address| *address != own).map(|address| SocketAddr::new(address, 53)).collect()
+}
+
+struct Proxy<K> {
+    state: State,
+    place: Place,
+    networks: Vec<Networks>,
+    resolver: Arc<Resolver>,
+    fixed: Vec<Frontend>,
+    applied: Applied,
+    dirty: BTreeSet<ServiceId>,
+    listed: Listed,
+    /// Slices seen since a relist began; those that are not seen by its end are gone.
+    seen_services: BTreeSet<ServiceId>,
+    seen_slices: BTreeSet<(ServiceId, String)>,
+    slices: BTreeSet<(ServiceId, String)>,
+    kernel: K,
+}
+
+#[derive(Default)]
+struct Listed {
+    services: bool,
+    slices: bool,
+}
+
+impl<K: Kernel> Proxy<K> {
+    fn new(options: &Options, resolver: Arc<Resolver>, kernel: K) -> Self {
+        let networks = options.pod_cidrs.iter().map(|pods| Networks {
+            family: if pods.contains(':') { Family::V6 } else { Family::V4 },
+            pods: pods.clone(),
+        });
+        Self {
+            state: State::default(),
+            place: Place { node: options.node.clone() },
+            networks: networks.collect(),
+            resolver,
+            fixed: dns_frontends(options),
+            applied: Applied::default(),
+            dirty: BTreeSet::new(),
+            listed: Listed::default(),
+            seen_services: BTreeSet::new(),
+            seen_slices: BTreeSet::new(),
+            slices: BTreeSet::new(),
+            kernel,
+        }
+    }
+
+    async fn follow(mut self, mut events: mpsc::Receiver<Event>) {
+        let mut began = false;
+        while let Some(event) = events.recv().await {
+            self.take(event);
+            tokio::time::sleep(COALESCE).await;
+            while let Ok(event) = events.try_recv() {
+                self.take(event);
+            }
+            // Before both lists are whole, an unknown backend would read as a missing one.
+            if !(self.listed.services && self.listed.slices) {
+                continue;
+            }
+            while let Err(error) = self.tell_kernel(&mut began).await {
+                tracing::warn!(%error, "the kernel refused the services; trying again");
+                began = false;
+                self.applied = Applied::default();
+                self.dirty.extend(self.state.services().cloned());
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Service(watcher::Event::Init) => self.seen_services.clear(),
+            Event::Service(watcher::Event::InitApply(service)) => {
+                self.seen_services.extend(id_of(&service.metadata));
+                self.service(&service, false);
+            }
+            Event::Service(watcher::Event::InitDone) => {
+                let gone: Vec<ServiceId> =
+                    self.state.services().filter(|id| !self.seen_services.contains(*id)).cloned().collect();
+                gone.into_iter().for_each(|id| self.forget_service(id));
+                self.listed.services = true;
+            }
+            Event::Service(watcher::Event::Apply(service)) => self.service(&service, false),
+            Event::Service(watcher::Event::Delete(service)) => self.service(&service, true),
+            Event::Slice(watcher::Event::Init) => self.seen_slices.clear(),
+            Event::Slice(watcher::Event::InitApply(slice)) => {
+                let seen = self.slice(&slice, false);
+                self.seen_slices.extend(seen);
+            }
+            Event::Slice(watcher::Event::InitDone) => {
+                let gone: Vec<_> = self.slices.difference(&self.seen_slices).cloned().collect();
+                gone.into_iter().for_each(|(service, name)| self.forget_slice(service, &name));
+                self.listed.slices = true;
+            }
+            Event::Slice(watcher::Event::Apply(slice)) => drop(self.slice(&slice, false)),
+            Event::Slice(watcher::Event::Delete(slice)) => drop(self.slice(&slice, true)),
+        }
+    }
+
+    fn service(&mut self, service: &Service, gone: bool) {
+        let Some(id) = id_of(&service.metadata) else { return };
+        if gone {
+            return self.forget_service(id);
+        }
+        let records = dns::records_of_service(service);
+        self.resolver.change(|zone| zone.set_service(&id, Some(records)));
+        self.state.set_service(id.clone(), model::service(service));
+        self.dirty.insert(id);
+    }
+
+    fn forget_service(&mut self, id: ServiceId) {
+        self.resolver.change(|zone| zone.set_service(&id, None));
+        self.state.set_service(id.clone(), None);
+        self.dirty.insert(id);
+    }
+
+    fn slice(&mut self, slice: &EndpointSlice, gone: bool) -> Option<(ServiceId, String)> {
+        let (service, name, records) = dns::records_of_slice(slice)?;
+        if gone {
+            self.forget_slice(service, &name);
+            return None;
+        }
+        self.resolver.change(|zone| zone.set_slice(&service, &name, records));
+        self.state.set_slice(model::slice(slice)?);
+        self.dirty.insert(service.clone());
+        self.slices.insert((service.clone(), name.clone()));
+        Some((service, name))
+    }
+
+    fn forget_slice(&mut self, service: ServiceId, name: &str) {
+        self.resolver.change(|zone| zone.set_slice(&service, name, Vec::new()));
+        self.state.remove_slice(&service, name);
+        self.slices.remove(&(service.clone(), name.to_owned()));
+        self.dirty.insert(service);
+    }
+
+    async fn tell_kernel(&mut self, began: &mut bool) -> io::Result<()> {
+        let mut script = String::new();
+        if !*began {
+            for networks in &self.networks {
+                script.push_str(&base(networks));
+                let fixed = piece(&self.fixed, networks);
+                transaction(&mut script, networks.family, &Default::default(), &fixed);
+            }
+        }
+        let changes = self.applied.changes(&self.dirty, |id| self.state.frontends(id, &self.place));
+        for change in &changes {
+            for networks in &self.networks {
+                let (old, new) = (piece(&change.old, networks), piece(&change.new, networks));
+                transaction(&mut script, networks.family, &old, &new);
+            }
+        }
+        if !script.is_empty() {
+            self.kernel.apply(&script).await?;
+        }
+        for flow in changes.iter().flat_map(stale_flows) {
+            self.kernel.forget(&flow).await?;
+        }
+        *began = true;
+        self.dirty.clear();
+        self.applied.take(changes);
+        Ok(())
+    }
+}
+
+/// The cluster's DNS address leads to this node's own resolver.
+fn dns_frontends(options: &Options) -> Vec<Frontend> {
+    let backends = Backends::To(vec![options.dns_listen]);
+    let frontend = |protocol: Protocol| Frontend {
+        service: ServiceId { namespace: "kube-system".to_owned(), name: "node-dns".to_owned() },
+        port: Port { name: "dns".to_owned(), protocol, port: 53, node_port: None },
+        family: Family::of(options.dns_address),
+        cluster: vec![options.dns_address],
+        external: Vec::new(),
+        affinity: None,
+        internal: backends.clone(),
+        outside: backends.clone(),
+        external_local: false,
+    };
+    vec![frontend(Protocol::Udp), frontend(Protocol::Tcp)]
+}
+
+/// UDP has no end of a connection: what the kernel remembers of a backend that is gone must be forgotten, and so must
+/// flows from before there was any backend.
+fn stale_flows(change: &Change) -> Vec<StaleFlow> {
+    let mut flows = Vec::new();
+    for old in change.old.iter().filter(|frontend| frontend.port.protocol == Protocol::Udp) {
+        let new = change.new.iter().find(|new| new.port == old.port && new.family == old.family);
+        let kept = new.map(|new| backends(&new.internal)).unwrap_or_default();
+        let mut gone: Vec<Option<SocketAddr>> = backends(&old.internal)
+            .iter()
+            .filter(|backend| !kept.contains(backend))
+            .copied()
+            .map(Some)
+            .collect();
+        if backends(&old.internal).is_empty() && !kept.is_empty() {
+            gone.push(None);
+        }
+        for backend in gone {
+            for address in old.cluster.iter().chain(&old.external) {
+                let frontend = Some(SocketAddr::new(*address, old.port.port));
+                flows.push(StaleFlow { frontend, node_port: None, backend });
+            }
+            if old.port.node_port.is_some() {
+                flows.push(StaleFlow { frontend: None, node_port: old.port.node_port, backend });
+            }
+        }
+    }
+    flows
+}
+
+fn backends(backends: &Backends) -> Vec<SocketAddr> {
+    match backends {
+        Backends::To(to) => to.clone(),
+        Backends::Reject | Backends::Drop => Vec::new(),
+    }
+}
+
+fn id_of(metadata: &kube::api::ObjectMeta) -> Option<ServiceId> {
+    Some(ServiceId { namespace: metadata.namespace.clone()?, name: metadata.name.clone()? })
+}

@@ -1,0 +1,103 @@
+//! Clusters for tests, started with the binary a user runs, and the clients of the versions we promise.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// kubectl versions every story is played with: the oldest promised, one between, and our own.
+pub const KUBECTLS: [&str; 3] = ["1.27", "1.33", "1.36"];
+
+/// The `kontiki` binary under test: `KONTIKI`, else the one built beside this test.
+///
+/// # Errors
+/// It is not built.
+pub fn kontiki() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("KONTIKI") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe().context("this test's own path")?;
+    let folder = test.ancestors().nth(2).context("target/PROFILE/deps/TEST")?;
+    let binary = folder.join("kontiki");
+    if !binary.exists() {
+        bail!("{} is missing: cargo build -p kontiki", binary.display());
+    }
+    Ok(binary)
+}
+
+/// A folder whose `kubectl` is the one of `version`.
+///
+/// # Errors
+/// The client is not there; `.ci/deps clients` fetches it.
+pub fn kubectl(version: &str, into: &Path) -> Result<PathBuf> {
+    let cache = std::env::var_os("KONTIKI_CACHE").map(PathBuf::from).or_else(|| {
+        std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
+            .map(|cache| cache.join("kontiki"))
+    });
+    let binary = cache.context("HOME is not set")?.join("clients").join(format!("kubectl-{version}"));
+    if !binary.exists() {
+        bail!("{} is missing: sh .ci/deps clients", binary.display());
+    }
+    let folder = into.join(format!("kubectl-{version}"));
+    std::fs::create_dir_all(&folder)?;
+    let link = folder.join("kubectl");
+    if !link.exists() {
+        std::os::unix::fs::symlink(&binary, &link)?;
+    }
+    Ok(folder)
+}
+
+/// `kontiki dev`, stopped when dropped.
+pub struct Dev {
+    child: Child,
+    /// The administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
+}
+
+impl Dev {
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// It ended before.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let mut child = Command::new(kontiki()?)
+            .arg("dev")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .context("kontiki dev starts")?;
+        let stdout = child.stdout.take().context("a piped stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let path = line.strip_prefix("KUBECONFIG=").and_then(|rest| rest.split_whitespace().next());
+        let Some(path) = path else { bail!("kontiki dev said {line:?} and not KUBECONFIG=…") };
+        Ok(Self { kubeconfig: PathBuf::from(path), child })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a power cut of the process would.
+    ///
+    /// # Errors
+    /// It had ended already.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // Ctrl-C is how a user ends it; what is left of it is removed by itself.
+        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+    }
+}
