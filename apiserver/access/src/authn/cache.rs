@@ -1,0 +1,60 @@
+//! Tokens whose signature was checked a moment ago.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::tokens::Claims;
+
+/// How long a signature is remembered: a key that is taken away counts after this.
+const AGE_MAX: SignedDuration = SignedDuration::from_secs(10);
+
+/// Tokens remembered at most. At about 500 bytes each this is 2 MiB, enough for every pod of a
+/// hundred nodes to ask once in ten seconds.
+const TOKENS_MAX: usize = 4096;
+
+/// SHA-256 of a token: a dump of memory shows no credential.
+pub(super) type Key = [u8; 32];
+
+/// The key of a token.
+pub(super) fn key(token: &str) -> Key {
+    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+#[derive(Default)]
+pub(super) struct Cache {
+    tokens: Mutex<HashMap<Key, (Timestamp, Claims)>>,
+}
+
+impl Cache {
+    pub(super) fn get(&self, key: &Key, now: Timestamp) -> Option<Claims> {
+        let tokens = self.lock();
+        let (checked, claims) = tokens.get(key)?;
+        is_fresh(*checked, now).then(|| claims.clone())
+    }
+
+    pub(super) fn put(&self, key: Key, claims: Claims, now: Timestamp) {
+        let mut tokens = self.lock();
+        if tokens.len() >= TOKENS_MAX {
+            tokens.retain(|_, (checked, _)| is_fresh(*checked, now));
+        }
+        if tokens.len() >= TOKENS_MAX {
+            tokens.clear();
+        }
+        tokens.insert(key, (now, claims));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Timestamp, Claims)>> {
+        // Every entry is whole, whoever panicked while holding the lock.
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A clock that was set back makes an entry stale, too.
+fn is_fresh(checked: Timestamp, now: Timestamp) -> bool {
+    let age = now.duration_since(checked);
+    age >= SignedDuration::ZERO && age <= AGE_MAX
+}

@@ -1,0 +1,171 @@
+//! Role-based access control: whether the rules of a user's roles allow a request.
+//!
+//! Decides over [`Roles`], a pinned view of roles and bindings. It never decides that a
+//! request is *denied*: without a matching rule it has no opinion, and the chain refuses.
+//! [`Index`] is the view the server uses; it finds a user's rules without looking at
+//! anybody else's.
+
+mod aggregation;
+mod attributes;
+mod escalation;
+mod index;
+mod review;
+mod rule;
+
+pub use aggregation::aggregated_rules;
+pub use attributes::{Attributes, Forbidden, Operator, Requirement, forbidden};
+pub use escalation::{RoleRef, Refusal, check_binding, check_role, covers};
+pub use index::Index;
+pub use review::{
+    Resolved, Specification, parse_fields, parse_labels, rules_for, rules_review_status, specification, status,
+};
+pub use rule::Rule;
+
+use crate::go;
+use crate::user::UserInfo;
+
+/// API group of roles and bindings.
+pub const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// What an authorizer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The request may go on; the reason names the rule's source and may be empty.
+    Allow(String),
+    /// Nothing allows it; the reason is appended to the forbidden text and may be empty.
+    NoOpinion(String),
+}
+
+impl Decision {
+    /// Whether the request may go on.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Decision::Allow(_))
+    }
+
+    /// Why, in upstream's words.
+    pub fn reason(&self) -> &str {
+        match self {
+            Decision::Allow(reason) | Decision::NoOpinion(reason) => reason,
+        }
+    }
+}
+
+/// One thing found while walking the bindings of a user.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// A rule and the binding it comes from.
+    Rule {
+        /// The rule.
+        rule: &'a Rule,
+        /// Its origin, for the reason text.
+        source: Source<'a>,
+    },
+    /// A binding names a role that does not exist.
+    Missing {
+        /// `Role` or `ClusterRole`.
+        kind: &'a str,
+        /// The role's name.
+        name: &'a str,
+    },
+}
+
+/// Where a rule comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Namespace of the RoleBinding; empty for a ClusterRoleBinding.
+    pub namespace: &'a str,
+    /// The binding's name.
+    pub binding: &'a str,
+    /// `Role` or `ClusterRole`.
+    pub role_kind: &'a str,
+    /// The role's name.
+    pub role: &'a str,
+    /// The first subject of the binding that is this user.
+    pub subject: &'a Subject,
+}
+
+/// Who a binding is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A user name.
+    User(String),
+    /// A group name.
+    Group(String),
+    /// A service account; the namespace is the binding's when the subject has none.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl std::fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (kind, binding) = match self.namespace {
+            "" => ("ClusterRoleBinding", self.binding.to_owned()),
+            namespace => ("RoleBinding", format!("{}/{namespace}", self.binding)),
+        };
+        let (subject_kind, subject) = match self.subject {
+            Subject::User(name) => ("User", name.clone()),
+            Subject::Group(name) => ("Group", name.clone()),
+            Subject::ServiceAccount { namespace, name } => ("ServiceAccount", format!("{name}/{namespace}")),
+        };
+        write!(
+            f,
+            "{kind} {} of {} {} to {subject_kind} {}",
+            go::quote(&binding),
+            self.role_kind,
+            go::quote(self.role),
+            go::quote(&subject),
+        )
+    }
+}
+
+/// A pinned view of roles and bindings.
+pub trait Roles {
+    /// Calls `visit` for every rule that applies to `user` in `namespace` (empty: cluster-wide),
+    /// ClusterRoleBindings first, then the namespace's RoleBindings, each in name order,
+    /// until it returns false.
+    fn visit(&self, user: &UserInfo, namespace: &str, visit: &mut dyn FnMut(Found<'_>) -> bool);
+
+    /// The rules of the role a reference in a binding of `namespace` (empty: cluster-wide) names.
+    fn role_rules(&self, kind: &str, name: &str, namespace: &str) -> Option<Vec<Rule>>;
+}
+
+/// Decides by role-based access control alone; [`crate::Authorizer`] is the whole chain.
+pub fn authorize(roles: &dyn Roles, user: &UserInfo, attributes: &Attributes) -> Decision {
+    let mut allowed = None;
+    let mut errors = Vec::new();
+    roles.visit(user, &attributes.namespace, &mut |found| match found {
+        Found::Rule { rule, source } => {
+            let allows = rule.allows(attributes);
+            if allows {
+                allowed = Some(format!("RBAC: allowed by {source}"));
+            }
+            !allows
+        }
+        Found::Missing { kind, name } => {
+            errors.push(missing_role(kind, name));
+            true
+        }
+    });
+    match allowed {
+        Some(reason) => Decision::Allow(reason),
+        None if errors.is_empty() => Decision::NoOpinion(String::new()),
+        None => Decision::NoOpinion(format!("RBAC: {}", go::aggregate(&errors))),
+    }
+}
+
+/// What a binding to a role that does not exist reports.
+fn missing_role(kind: &str, name: &str) -> String {
+    match kind {
+        "Role" | "ClusterRole" => {
+            format!("{}.{GROUP} {} not found", kind.to_ascii_lowercase(), go::quote(name))
+        }
+        other => format!("unsupported role reference kind: {}", go::quote(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

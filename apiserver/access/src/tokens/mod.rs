@@ -1,0 +1,22 @@
+//! Service-account tokens: JSON web tokens signed with RS256.
+//!
+//! [`Signer`] holds the key, [`Verifier`] reads tokens back and asks whether what they are bound
+//! to is still there, [`request`] decides what a TokenRequest gets, [`discovery`] publishes the
+//! keys. Nothing here looks at the clock.
+
+mod claims;
+pub mod discovery;
+mod jws;
+pub mod request;
+mod signer;
+mod verifier;
+
+pub use claims::{BoundTo, Claims, Reference};
+pub use signer::{Key, Signer, SignerError};
+pub use verifier::{BoundObjects, Stored, VerifyError, Verified, Verifier};
+
+/// The issuer, and the only audience, unless configured otherwise.
+pub const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+#[cfg(test)]
+mod tests;
