@@ -7,13 +7,22 @@
 //! watcher never delays apply; nothing here knows HTTP or Kubernetes kinds.
 
 mod error;
+mod housekeeping;
 mod hub;
+pub mod log;
 mod machine;
+mod medium;
+mod proposal;
+mod replica;
 mod seams;
 mod store;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 pub use error::{OpenError, ProposeError, ReadError, WatchEnd};
+pub use housekeeping::Limits;
+pub use medium::{Medium, SnapshotShelf};
 pub use mvcc::{
     Change, ChangeKind, Compacted, Entry, Interest, Key, Object, Operation, Outcome, Precondition,
     REFUSED_BY_FENCE, Revision, StateHash, Term, Transaction, View,

@@ -126,6 +126,28 @@ impl Machine {
         &self.shared
     }
 
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes the state of a snapshot. Watchers go on if its history covers what they have not seen,
+    /// else they are told that they missed something.
+    pub(crate) fn replace(&mut self, state: State) {
+        let seen = self.shared.hub.dispatched();
+        let missed: Option<Vec<_>> =
+            state.history().after(seen).ok().map(|changes| changes.cloned().collect());
+        self.state = state;
+        self.changes.clear();
+        let (revision, oldest) = (self.state.revision(), self.state.history().oldest());
+        self.shared.old_views.lock().expect("no panic while the lock is held").clear();
+        self.shared.state.store(Arc::new(self.state.clone()));
+        self.shared.applied.send_replace(revision);
+        match missed {
+            Some(changes) => self.shared.hub.dispatch(changes.iter(), revision),
+            None => self.shared.hub.lose_history(oldest, revision),
+        }
+    }
+
     /// Applies a committed command. Nobody sees it before [`Machine::publish`].
     pub(crate) fn apply(&mut self, command: &Command, term: Term) {
         let applied = self.state.apply(command, term);

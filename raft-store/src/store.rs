@@ -1,15 +1,23 @@
 //! The store as its users see it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use mvcc::{
-    Command, CommandBody, Compacted, Interest, Outcome, ProposalId, Revision, State, Term, Transaction, View,
+    Command, CommandBody, Compacted, Interest, Outcome, ProposalId, Revision, StateHash, Term, Transaction,
+    View,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{OpenError, ProposeError, ReadError};
-use crate::machine::{Machine, Shared};
+use crate::housekeeping::{Limits, Retention};
+use crate::machine::Shared;
+use crate::medium::Medium;
+use crate::proposal::{TRANSACTION_BYTES_MAX, transaction_cost};
+use crate::replica::{self, Replica};
 use crate::seams::Seams;
 use crate::watcher::Watcher;
 
@@ -24,10 +32,20 @@ impl std::fmt::Display for MemberId {
 }
 
 /// What a store is opened with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// Where log and snapshots live; `None` keeps the log in memory.
+    /// Log and snapshots live in `raft/` and `snapshots/` under it; `None` keeps them in memory.
     pub data_dir: Option<PathBuf>,
+    /// Who this member is. Stays the same for the life of its data.
+    pub member: MemberId,
+    /// Bounds on what is kept.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { data_dir: None, member: MemberId(1), limits: Limits::default() }
+    }
 }
 
 impl Options {
@@ -38,11 +56,22 @@ impl Options {
 
     /// A store that survives its process, in a directory of its own.
     pub fn in_dir(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: Some(data_dir.into()) }
+        Self { data_dir: Some(data_dir.into()), ..Self::default() }
     }
 }
 
-/// A handle to the store. Clones share it.
+/// Bytes of proposals between their caller and their apply. Bounds every queue on the way: the engine's,
+/// the log thread's and the apply task's. Four of the largest transactions.
+const IN_FLIGHT_BYTES_MAX: usize = 4 * TRANSACTION_BYTES_MAX;
+
+/// The unit in which proposals in flight are counted.
+const IN_FLIGHT_UNIT: usize = 1024;
+
+/// How often housekeeping looks.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A handle to the store. Clones share it; it runs until [`Store::shutdown`] or until the last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -50,18 +79,56 @@ pub struct Store {
 
 struct Inner {
     shared: Arc<Shared>,
-    machine: Mutex<Machine>,
+    replica: Replica,
     seams: Seams,
-    leadership: watch::Sender<Option<Term>>,
+    in_flight: Arc<Semaphore>,
+    leadership: watch::Receiver<Option<Term>>,
+    stopped: AtomicBool,
+    tasks: CancellationToken,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+    }
 }
 
 impl Store {
-    /// Opens the store and returns when it can be read.
-    pub async fn open(_options: Options, seams: Seams) -> Result<Self, OpenError> {
-        let machine = Machine::new(State::default(), seams.hash_seed);
-        let shared = machine.shared().clone();
-        let leadership = watch::Sender::new(Some(Term(1)));
-        Ok(Self { inner: Arc::new(Inner { shared, machine: Mutex::new(machine), seams, leadership }) })
+    /// Opens the store and returns when it can be read and, with a single member, written.
+    pub async fn open(options: Options, seams: Seams) -> Result<Self, OpenError> {
+        let medium = match options.data_dir.clone() {
+            None => Medium::in_memory(),
+            Some(dir) => {
+                let opened = tokio::task::spawn_blocking({
+                    let dir = dir.clone();
+                    move || Medium::in_dir(&dir)
+                });
+                let opened = opened.await.expect("opening does not panic and is not aborted");
+                opened.map_err(|source| OpenError::Io { path: dir, source })?
+            }
+        };
+        Self::open_on(medium, options, seams).await
+    }
+
+    /// Opens the store on a medium of the caller's.
+    pub async fn open_on(medium: Medium, options: Options, seams: Seams) -> Result<Self, OpenError> {
+        let (replica, shared) = replica::start(medium, options.member, &seams).await?;
+        let tasks = CancellationToken::new();
+        let (sender, leadership) = watch::channel(replica.leads());
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(replica::follow_leadership(
+            replica.clone(),
+            shared.clone(),
+            sender,
+        )));
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(keep_house(
+            replica.clone(),
+            shared.clone(),
+            seams.clone(),
+            options.limits,
+        )));
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX / IN_FLIGHT_UNIT));
+        let stopped = AtomicBool::new(false);
+        Ok(Self { inner: Arc::new(Inner { shared, replica, seams, in_flight, leadership, stopped, tasks }) })
     }
 
     /// The newest state this member has published. Never waits, may be behind the leader.
@@ -71,6 +138,10 @@ impl Store {
 
     /// A state that holds every write acknowledged before the call.
     pub async fn linearizable(&self) -> Result<View, ReadError> {
+        if self.inner.stopped.load(Ordering::Acquire) {
+            return Err(ReadError::Stopped);
+        }
+        self.inner.replica.confirm().await?;
         Ok(self.view())
     }
 
@@ -86,20 +157,52 @@ impl Store {
         self.inner.shared.view_at(revision)
     }
 
-    /// Proposes a transaction and waits for its outcome. Dropping the future never takes the proposal
-    /// back.
+    /// The order-independent hash of the published state.
+    pub fn hash(&self) -> StateHash {
+        self.inner.shared.state().hash()
+    }
+
+    /// The oldest revision that can be read at or watched from.
+    pub fn oldest(&self) -> Revision {
+        self.inner.shared.state().history().oldest()
+    }
+
+    /// Proposes a transaction and waits for its outcome. Dropping the future never takes a submitted
+    /// proposal back.
     pub async fn propose(&self, transaction: Transaction) -> Result<Outcome, ProposeError> {
-        let proposal = ProposalId(
-            u128::from(self.inner.seams.random.next()) << 64 | u128::from(self.inner.seams.random.next()),
-        );
-        let command = Command { proposal, feature_level: 0, body: CommandBody::Transact(transaction) };
-        let outcome = self.inner.shared.expect_outcome(proposal);
-        {
-            let mut machine = self.inner.machine.lock().expect("no panic while the lock is held");
-            machine.apply(&command, Term(1));
-            machine.publish();
+        let bytes = transaction_cost(&transaction);
+        if bytes > TRANSACTION_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes, bytes_max: TRANSACTION_BYTES_MAX });
         }
-        outcome.await.map_err(|_| ProposeError::Unknown)
+        self.submit(CommandBody::Transact(transaction), bytes).await
+    }
+
+    /// Forgets history at or below a revision. Housekeeping does it by itself within its limits.
+    pub async fn compact(&self, at: Revision) -> Result<(), ProposeError> {
+        self.submit(CommandBody::Compact(at), 0).await.map(drop)
+    }
+
+    async fn submit(&self, body: CommandBody, bytes: usize) -> Result<Outcome, ProposeError> {
+        let units = u32::try_from(bytes.div_ceil(IN_FLIGHT_UNIT).max(1)).expect("bounded above");
+        let permit = self.inner.in_flight.clone().acquire_many_owned(units).await;
+        let permit = permit.map_err(|_| ProposeError::Stopped)?;
+        let proposal = proposal_id(&self.inner.seams);
+        let outcome = self.inner.shared.expect_outcome(proposal);
+        let command = Command { proposal, feature_level: 0, body };
+        let replica = self.inner.replica.clone();
+        // A task of its own: a caller that goes away does not take the proposal with it.
+        let written = tokio::spawn(async move {
+            let written = replica.write(command).await;
+            drop(permit);
+            written
+        });
+        match written.await.unwrap_or(Err(ProposeError::Unknown)) {
+            Ok(()) => outcome.await.map_err(|_| ProposeError::Unknown),
+            Err(error) => {
+                self.inner.shared.forget_outcome(proposal);
+                Err(error)
+            }
+        }
     }
 
     /// Watches an interest from the first change after a revision, which may lie inside a transaction.
@@ -114,18 +217,52 @@ impl Store {
 
     /// Follows [`Store::term`].
     pub fn leadership(&self) -> watch::Receiver<Option<Term>> {
-        self.inner.leadership.subscribe()
+        self.inner.leadership.clone()
     }
 
-    /// Stops replication and ends every watch. What was acknowledged stays.
+    /// Takes a snapshot now and shortens the log behind it.
+    pub async fn snapshot(&self) -> Result<(), ReadError> {
+        self.inner.replica.snapshot(&Limits { log_keep_entries: 0, ..Limits::default() }).await
+    }
+
+    /// Stops replication, ends every watch and closes the log. What was acknowledged stays.
     pub async fn shutdown(&self) {
-        self.inner.leadership.send_replace(None);
+        self.inner.stopped.store(true, Ordering::Release);
+        self.inner.in_flight.close();
+        self.inner.replica.stop().await;
         self.inner.shared.hub.stop();
+        self.inner.tasks.cancel();
     }
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Store").finish_non_exhaustive()
+        formatter.debug_struct("Store").field("revision", &self.view().revision()).finish_non_exhaustive()
+    }
+}
+
+fn proposal_id(seams: &Seams) -> ProposalId {
+    let (high, low) = (seams.random.next(), seams.random.next());
+    ProposalId(u128::from(high) << 64 | u128::from(low))
+}
+
+/// Compacts, snapshots and purges when they are due.
+async fn keep_house(replica: Replica, shared: Arc<Shared>, seams: Seams, limits: Limits) {
+    let mut retention = Retention::default();
+    loop {
+        tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
+        let due = retention.plan(seams.clock.now(), shared.state().history(), &limits);
+        if let Some(at) = due.filter(|_| replica.leads().is_some()) {
+            let command =
+                Command { proposal: proposal_id(&seams), feature_level: 0, body: CommandBody::Compact(at) };
+            if let Err(error) = replica.write(command).await {
+                tracing::warn!(%error, %at, "history was not compacted");
+            }
+        }
+        if replica.wants_snapshot(&limits)
+            && let Err(error) = replica.snapshot(&limits).await
+        {
+            tracing::warn!(%error, "no snapshot was taken");
+        }
     }
 }

@@ -17,6 +17,7 @@
 mod hash;
 mod history;
 mod precondition;
+pub mod records;
 mod state;
 mod types;
 mod view;

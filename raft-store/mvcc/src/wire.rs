@@ -10,9 +10,7 @@ use proto::store as wire;
 use proto::store::{command, interest, operation, precondition};
 
 use crate::state::{Command, CommandBody, ProposalId};
-use crate::types::{
-    Change, ChangeKind, Entry, Interest, Key, Object, Operation, Precondition, Revision, Term, Transaction,
-};
+use crate::types::{Entry, Interest, Key, Object, Operation, Precondition, Revision, Term, Transaction};
 
 /// A message that is no valid command or record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -243,38 +241,4 @@ pub fn entry(entry: &Entry) -> wire::Entry {
 pub fn read_entry(message: wire::Entry) -> Result<Entry, Malformed> {
     let object = read_object(need(message.object, "entry without an object")?)?;
     Ok(Entry::new(object, Revision(message.revision), Revision(message.created)))
-}
-
-/// The numbered form of a change.
-pub fn change(change: &Change) -> wire::Change {
-    let kind = match change.kind {
-        ChangeKind::Created => wire::ChangeKind::Created,
-        ChangeKind::Updated => wire::ChangeKind::Updated,
-        ChangeKind::Deleted => wire::ChangeKind::Deleted,
-    };
-    wire::Change {
-        revision: change.revision.0,
-        visible: change.visible.0,
-        kind: kind.into(),
-        entry: Some(entry(&change.entry)),
-        previous: change.previous.as_deref().map(entry),
-    }
-}
-
-/// Reads a change. `share` maps a stored version to the one already in memory, so that history and
-/// state share objects after a restart as they did before.
-pub fn read_change(
-    message: wire::Change,
-    mut share: impl FnMut(Entry) -> Arc<Entry>,
-) -> Result<Change, Malformed> {
-    let kind = match message.kind() {
-        wire::ChangeKind::Created => ChangeKind::Created,
-        wire::ChangeKind::Updated => ChangeKind::Updated,
-        wire::ChangeKind::Deleted => ChangeKind::Deleted,
-        wire::ChangeKind::Unspecified => return Err(Malformed { what: "change of an unknown kind" }),
-    };
-    let entry = share(read_entry(need(message.entry, "change without an entry")?)?);
-    let previous = message.previous.map(read_entry).transpose()?.map(&mut share);
-    let (revision, visible) = (Revision(message.revision), Revision(message.visible));
-    Ok(Change { revision, visible, kind, entry, previous })
 }

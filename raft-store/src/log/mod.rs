@@ -1,0 +1,93 @@
+//! The log seam: where bytes become durable, and the only place where disk faults are injected.
+//!
+//! A [`LogBackend`] knows indexes and opaque records. It decides nothing about Raft; it promises that
+//! what [`LogBackend::commit`] returned `Ok` for is there after any crash, and that a batch it did not
+//! finish leaves a prefix at most.
+
+mod chunk;
+mod faulty;
+mod memory;
+mod sled;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+
+use bytes::Bytes;
+
+pub use faulty::{Fault, FaultyBackend, FaultyDisk};
+pub use memory::MemBackend;
+pub use sled::SledBackend;
+pub(crate) use writer::Writer;
+
+/// One log entry in its stored form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the log.
+    pub index: u64,
+    /// Its content, opaque here.
+    pub bytes: Bytes,
+}
+
+/// A change to what is stored. Several are committed together, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Adds records at the end; their indexes follow each other.
+    Append(Vec<Record>),
+    /// Removes every record at or after an index.
+    Truncate {
+        /// First index that goes.
+        from: u64,
+    },
+    /// Removes every record at or below an index, and remembers that.
+    Purge {
+        /// Last index that goes.
+        through: u64,
+        /// The position in its stored form.
+        marker: Bytes,
+    },
+    /// Replaces the vote.
+    Vote(Bytes),
+    /// Replaces the committed position. It may be behind, never ahead.
+    Committed(Bytes),
+}
+
+/// What a crash left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The last vote.
+    pub vote: Option<Bytes>,
+    /// A committed position.
+    pub committed: Option<Bytes>,
+    /// The last purge.
+    pub purged: Option<Bytes>,
+    /// Records after the last purge, without gaps.
+    pub records: Vec<Record>,
+}
+
+/// How a backend is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Files outside the main one that are not covered by its sync. Must be 0.
+    pub stray_files: u64,
+}
+
+/// A durable home for the log. One owner uses it at a time.
+pub trait LogBackend: Send {
+    /// Applies a batch. `Ok` means it survives any crash from now on; after an error nothing more is
+    /// committed until the backend is opened again.
+    fn commit(&mut self, ops: Vec<Op>) -> io::Result<()>;
+
+    /// Reads everything. Called once, before the first commit.
+    fn load(&mut self) -> io::Result<Recovered>;
+
+    /// How it is doing.
+    fn stats(&self) -> LogStats;
+
+    /// Whether commits are so quick that they run in the caller. A simulation needs that: a thread of
+    /// its own would bring the scheduler's randomness in.
+    fn is_inline(&self) -> bool;
+}

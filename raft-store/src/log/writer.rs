@@ -1,0 +1,154 @@
+//! Group commit: one thread owns the backend and commits whatever has queued up with one sync.
+//!
+//! Callbacks run only after the sync. After the first error nothing is acknowledged any more: the disk's
+//! state is unknown, and the store has to be opened again.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use super::{LogBackend, Op};
+
+/// Told when a commit is durable, or that it may not be.
+type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Builds operations late, so that encoding happens beside the event loop and not in it.
+type Build = Box<dyn FnOnce() -> Vec<Op> + Send>;
+
+/// Bytes committed with one sync. Enough to amortise it, small enough that the first in the queue does
+/// not wait long for the last.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Requests committed with one sync.
+const GROUP_MAX: usize = 4096;
+
+struct Request {
+    build: Build,
+    done: Done,
+}
+
+/// Where commits are sent. Its queue is bounded by the proposals in flight, which the store bounds.
+pub(crate) enum Writer {
+    Inline(Mutex<Owner>),
+    Thread(Mutex<Option<Thread>>),
+}
+
+pub(crate) struct Thread {
+    sender: Sender<Request>,
+    handle: JoinHandle<()>,
+}
+
+pub(crate) struct Owner {
+    backend: Box<dyn LogBackend>,
+    failed: Option<io::ErrorKind>,
+}
+
+impl Writer {
+    pub(crate) fn start(backend: Box<dyn LogBackend>) -> io::Result<Self> {
+        let owner = Owner { backend, failed: None };
+        if owner.backend.is_inline() {
+            return Ok(Self::Inline(Mutex::new(owner)));
+        }
+        let (sender, receiver) = channel();
+        let handle = std::thread::Builder::new().name("log".into()).spawn(move || run(owner, &receiver))?;
+        Ok(Self::Thread(Mutex::new(Some(Thread { sender, handle }))))
+    }
+
+    /// Queues operations. Commits happen in the order of submission.
+    pub(crate) fn submit(&self, build: impl FnOnce() -> Vec<Op> + Send + 'static, done: Done) {
+        let request = Request { build: Box::new(build), done };
+        match self {
+            Self::Inline(owner) => lock(owner).commit(vec![request]),
+            Self::Thread(thread) => {
+                let unsent = match &*lock(thread) {
+                    Some(thread) => thread.sender.send(request).err().map(|unsent| unsent.0),
+                    None => Some(request),
+                };
+                if let Some(request) = unsent {
+                    (request.done)(Err(io::Error::other("the log is closed")));
+                }
+            }
+        }
+    }
+
+    /// Commits what is queued and closes the backend, so that whoever opens it next finds it unlocked.
+    /// Waits for the disk.
+    pub(crate) fn close(&self) {
+        let Self::Thread(thread) = self else { return };
+        let Some(Thread { sender, handle }) = lock(thread).take() else { return };
+        drop(sender);
+        if handle.join().is_err() {
+            tracing::error!("the log thread panicked");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no panic while the lock is held")
+}
+
+fn run(mut owner: Owner, requests: &Receiver<Request>) {
+    while let Ok(first) = requests.recv() {
+        let mut group = vec![first];
+        group.extend(requests.try_iter().take(GROUP_MAX - 1));
+        owner.commit(group);
+    }
+}
+
+impl Owner {
+    fn commit(&mut self, group: Vec<Request>) {
+        let mut ops = Vec::new();
+        let mut waiting = Vec::new();
+        let mut bytes = 0;
+        for request in group {
+            let built = (request.build)();
+            bytes += built.iter().map(size).sum::<usize>();
+            built.into_iter().for_each(|op| push(&mut ops, op));
+            waiting.push(request.done);
+            if bytes >= GROUP_BYTES_MAX {
+                self.finish(std::mem::take(&mut ops), std::mem::take(&mut waiting));
+                bytes = 0;
+            }
+        }
+        if !waiting.is_empty() {
+            self.finish(ops, waiting);
+        }
+    }
+
+    fn finish(&mut self, ops: Vec<Op>, waiting: Vec<Done>) {
+        let result = match self.failed {
+            Some(kind) => Err(kind),
+            None => self.backend.commit(ops).map_err(|error| {
+                tracing::error!(%error, "the log cannot be written, it is closed");
+                error.kind()
+            }),
+        };
+        self.failed = result.err();
+        for done in waiting {
+            done(result.map_err(io::Error::from));
+        }
+    }
+}
+
+/// Joins appends, so that records of several requests share a chunk.
+fn push(ops: &mut Vec<Op>, op: Op) {
+    match (ops.last_mut(), op) {
+        (Some(Op::Append(records)), Op::Append(more)) => records.extend(more),
+        (Some(Op::Committed(last)), Op::Committed(newer)) => *last = newer,
+        (_, op) => ops.push(op),
+    }
+}
+
+fn size(op: &Op) -> usize {
+    match op {
+        Op::Append(records) => records.iter().map(|record| record.bytes.len()).sum(),
+        Op::Truncate { .. } | Op::Purge { .. } | Op::Vote(_) | Op::Committed(_) => 0,
+    }
+}

@@ -1,0 +1,51 @@
+//! Where a store lives: a log backend and a place for snapshots.
+
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::log::{LogBackend, MemBackend, SledBackend};
+use crate::replica::Snapshots;
+
+/// Where a store lives.
+pub struct Medium {
+    pub(crate) backend: Box<dyn LogBackend>,
+    pub(crate) snapshots: Snapshots,
+}
+
+/// A place for snapshots in memory that outlives the store, for tests and the simulator.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotShelf(Arc<Mutex<Option<Bytes>>>);
+
+impl Medium {
+    /// `raft/` and `snapshots/` in a directory, readable by nobody else.
+    pub fn in_dir(dir: &Path) -> io::Result<Self> {
+        let (log, snapshots) = (dir.join("raft"), dir.join("snapshots"));
+        for path in [dir, &log, &snapshots] {
+            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        }
+        let backend = Box::new(SledBackend::open(&log)?);
+        Ok(Self { backend, snapshots: Snapshots::in_dir(&snapshots)? })
+    }
+
+    /// Gone with the process.
+    pub fn in_memory() -> Self {
+        Self { backend: Box::new(MemBackend::default()), snapshots: Snapshots::in_memory() }
+    }
+
+    /// A backend of the caller's, with snapshots on a shelf.
+    pub fn new(backend: Box<dyn LogBackend>, shelf: &SnapshotShelf) -> Self {
+        Self { backend, snapshots: Snapshots::Memory(shelf.0.clone()) }
+    }
+}
+
+impl fmt::Debug for Medium {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Medium").field("snapshots", &self.snapshots).finish_non_exhaustive()
+    }
+}

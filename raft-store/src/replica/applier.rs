@@ -1,0 +1,102 @@
+//! openraft's state machine over the [`Machine`]: committed entries in, one published batch out.
+
+use std::io;
+
+use futures::{Stream, StreamExt as _};
+use mvcc::Term;
+use openraft::entry::RaftPayload as _;
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+
+use super::snapshot::{Builder, Contents, Image, Snapshot, Snapshots};
+use super::types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::machine::Machine;
+
+/// Entries published together. A batch is visible at its end, so an endless stream must be cut.
+const BATCH_MAX: usize = 4096;
+
+/// Owns the state and applies to it.
+pub(crate) struct Applier {
+    machine: Machine,
+    snapshots: Snapshots,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+impl Applier {
+    pub(crate) fn new(machine: Machine, snapshots: Snapshots) -> Self {
+        Self { machine, snapshots, last_applied: None, membership: StoredMembership::default() }
+    }
+
+    fn apply_entry(&mut self, entry: &Entry) {
+        match &entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Normal(proposal) => {
+                let term = Term(entry.log_id.committed_leader_id().term);
+                self.machine.apply(&proposal.0, term);
+            }
+            EntryPayload::Membership(_) => {
+                let membership = entry.payload.get_membership().expect("matched above");
+                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+            }
+        }
+        self.last_applied = Some(entry.log_id);
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Applier {
+    type SnapshotData = Image;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(BATCH_MAX);
+        while let Some(batch) = batches.next().await {
+            let mut responders = Vec::with_capacity(batch.len());
+            for item in batch {
+                let (entry, responder) = item?;
+                self.apply_entry(&entry);
+                responders.extend(responder);
+            }
+            self.machine.publish();
+            responders.into_iter().for_each(|responder| responder.send(()));
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let contents = Contents {
+            state: self.machine.state().clone(),
+            last_applied: self.last_applied,
+            membership: self.membership.clone(),
+        };
+        Builder { snapshots: self.snapshots.clone(), contents }
+    }
+
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, image: Image) -> io::Result<()> {
+        let snapshots = self.snapshots.clone();
+        let install = move || {
+            let contents = image.load()?;
+            snapshots.adopt(&image, contents.last_applied)?;
+            Ok::<_, io::Error>(contents)
+        };
+        let contents = match &self.snapshots {
+            Snapshots::Memory(_) => install()?,
+            Snapshots::Dir(_) => tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??,
+        };
+        self.machine.replace(contents.state);
+        self.last_applied = contents.last_applied;
+        self.membership = contents.membership;
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        self.snapshots.current()
+    }
+}

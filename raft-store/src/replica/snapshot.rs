@@ -1,0 +1,317 @@
+//! Snapshots: state, history and log position in one file of its own.
+//!
+//! ```text
+//! magic, format version
+//! header record, object records, change records     each behind its length
+//! SHA-256 of everything before
+//! ```
+//!
+//! A file appears under its name only when it is complete and on disk. One that does not verify is
+//! never used: not its checksum, its counts, nor the hash of the state it makes.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use mvcc::records::{self, Restorer};
+use mvcc::{Revision, State};
+use openraft::RaftSnapshotBuilder;
+use prost::Message;
+use proto::FORMAT_VERSION;
+use proto::store as wire;
+use sha2::{Digest as _, Sha256};
+
+use super::convert::{self, damaged};
+use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+
+const MAGIC: &[u8; 8] = b"KNTKSNAP";
+
+/// Bytes of a checksum.
+const CHECKSUM: usize = 32;
+
+/// Where the current snapshot is. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) enum Snapshots {
+    /// In a directory.
+    Dir(PathBuf),
+    /// In memory, as long as somebody holds a clone.
+    Memory(Arc<Mutex<Option<Bytes>>>),
+}
+
+/// The bytes of one snapshot.
+#[derive(Debug, Clone)]
+pub(crate) enum Image {
+    File(PathBuf),
+    Memory(Bytes),
+}
+
+/// What a snapshot holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Contents {
+    pub(crate) state: State,
+    pub(crate) last_applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+}
+
+pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, Image>;
+
+impl Image {
+    pub(crate) fn reader(&self) -> io::Result<Box<dyn Read + Send>> {
+        match self {
+            Self::File(path) => Ok(Box::new(BufReader::new(File::open(path)?))),
+            Self::Memory(bytes) => Ok(Box::new(io::Cursor::new(bytes.clone()))),
+        }
+    }
+
+    /// Reads and verifies everything.
+    pub(crate) fn load(&self) -> io::Result<Contents> {
+        decode(self.reader()?)
+    }
+}
+
+impl Snapshots {
+    /// Snapshots in a directory; what a crash left unfinished is removed.
+    pub(crate) fn in_dir(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        for file in fs::read_dir(dir)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "tmp") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(Self::Dir(dir.to_owned()))
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        Self::Memory(Arc::default())
+    }
+
+    /// The newest snapshot.
+    pub(crate) fn current(&self) -> io::Result<Option<Snapshot>> {
+        let Some(image) = self.newest()? else { return Ok(None) };
+        let header = read_header(&mut image.reader()?)?;
+        let meta = SnapshotMeta {
+            last_log_id: header.last_applied.map(convert::read_position),
+            last_membership: convert::read_stored_membership(header.membership.unwrap_or_default())?,
+        };
+        Ok(Some(Snapshot { meta, snapshot: image }))
+    }
+
+    /// Bytes of the newest snapshot.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self.newest() {
+            Ok(Some(Image::File(path))) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            Ok(Some(Image::Memory(bytes))) => bytes.len() as u64,
+            Ok(None) | Err(_) => 0,
+        }
+    }
+
+    /// Writes a snapshot, makes it durable and then the current one.
+    pub(crate) fn save(&self, contents: &Contents) -> io::Result<Image> {
+        self.install(contents.last_applied, |writer| encode(contents, writer))
+    }
+
+    /// Takes over a verified snapshot that came from elsewhere.
+    pub(crate) fn adopt(&self, image: &Image, last_applied: Option<LogId>) -> io::Result<Image> {
+        if let (Self::Dir(dir), Image::File(path)) = (self, image)
+            && path.parent() == Some(dir)
+        {
+            return Ok(image.clone());
+        }
+        self.install(last_applied, |mut writer| io::copy(&mut image.reader()?, &mut writer).map(drop))
+    }
+
+    fn install(
+        &self,
+        last_applied: Option<LogId>,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Image> {
+        match self {
+            Self::Memory(current) => {
+                let mut bytes = Vec::new();
+                write(&mut bytes)?;
+                let bytes = Bytes::from(bytes);
+                *current.lock().expect("no panic while the lock is held") = Some(bytes.clone());
+                Ok(Image::Memory(bytes))
+            }
+            Self::Dir(dir) => {
+                let path = dir.join(file_name(last_applied));
+                let unfinished = path.with_extension("tmp");
+                let mut writer = BufWriter::new(File::create(&unfinished)?);
+                write(&mut writer)?;
+                writer.into_inner()?.sync_all()?;
+                fs::rename(&unfinished, &path)?;
+                File::open(dir)?.sync_all()?;
+                remove_others(dir, &path)?;
+                Ok(Image::File(path))
+            }
+        }
+    }
+
+    fn newest(&self) -> io::Result<Option<Image>> {
+        match self {
+            Self::Memory(current) => {
+                let current = current.lock().expect("no panic while the lock is held");
+                Ok(current.clone().map(Image::Memory))
+            }
+            // The name begins with the log index, so the greatest is the newest.
+            Self::Dir(dir) => Ok(files(dir)?.into_iter().max().map(Image::File)),
+        }
+    }
+}
+
+fn file_name(last_applied: Option<LogId>) -> String {
+    let (index, term) = last_applied.map_or((0, 0), |id| (id.index(), id.committed_leader_id().term));
+    format!("{index:020}-{term}.snapshot")
+}
+
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(dir)?.map(|file| file.map(|file| file.path()));
+    let is_snapshot = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "snapshot");
+    paths.filter(|path| path.as_ref().is_ok_and(is_snapshot)).collect()
+}
+
+fn remove_others(dir: &Path, current: &Path) -> io::Result<()> {
+    for path in files(dir)? {
+        if path != current {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds a snapshot from a frozen state, beside the apply task.
+pub(crate) struct Builder {
+    pub(super) snapshots: Snapshots,
+    pub(super) contents: Contents,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = Image;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let meta = SnapshotMeta {
+            last_log_id: self.contents.last_applied,
+            last_membership: self.contents.membership.clone(),
+        };
+        let (snapshots, contents) = (self.snapshots.clone(), self.contents.clone());
+        let image = match &self.snapshots {
+            Snapshots::Memory(_) => snapshots.save(&contents)?,
+            Snapshots::Dir(_) => {
+                let save = tokio::task::spawn_blocking(move || snapshots.save(&contents));
+                save.await.map_err(io::Error::other)??
+            }
+        };
+        Ok(Snapshot { meta, snapshot: image })
+    }
+}
+
+fn encode(contents: &Contents, writer: &mut dyn Write) -> io::Result<()> {
+    let state = &contents.state;
+    let header = wire::SnapshotHeader {
+        revision: state.revision().0,
+        compacted: state.history().oldest().0,
+        feature_level: 0,
+        entries: state.view().len() as u64,
+        changes: state.history().len() as u64,
+        state_hash: Bytes::copy_from_slice(&state.hash().to_bytes()),
+        last_applied: contents.last_applied.as_ref().map(convert::position),
+        membership: Some(convert::stored_membership(&contents.membership)),
+        id: file_name(contents.last_applied),
+    };
+    let mut writer = Hashing { inner: writer, hash: Sha256::new() };
+    writer.write_all(MAGIC)?;
+    writer.write_all(&[FORMAT_VERSION])?;
+    write_record(&mut writer, &header)?;
+    records::entries(state).try_for_each(|entry| write_record(&mut writer, &entry))?;
+    records::changes(state).try_for_each(|change| write_record(&mut writer, &change))?;
+    let checksum = writer.hash.finalize();
+    writer.inner.write_all(&checksum)
+}
+
+fn decode(reader: impl Read) -> io::Result<Contents> {
+    let mut reader = Hashing { inner: reader, hash: Sha256::new() };
+    let header = read_header(&mut reader)?;
+    let mut restorer = Restorer::default();
+    for _ in 0..header.entries {
+        restorer.entry(read_record(&mut reader)?).map_err(invalid)?;
+    }
+    for _ in 0..header.changes {
+        restorer.change(read_record(&mut reader)?).map_err(invalid)?;
+    }
+    let mut checksum = [0; CHECKSUM];
+    reader.inner.read_exact(&mut checksum)?;
+    if reader.hash.finalize()[..] != checksum {
+        return Err(damaged("a snapshot with a wrong checksum"));
+    }
+    let state = restorer.finish(Revision(header.revision), Revision(header.compacted)).map_err(invalid)?;
+    if state.hash().to_bytes()[..] != header.state_hash[..] {
+        return Err(damaged("a snapshot with a wrong state hash"));
+    }
+    Ok(Contents {
+        state,
+        last_applied: header.last_applied.map(convert::read_position),
+        membership: convert::read_stored_membership(header.membership.unwrap_or_default())?,
+    })
+}
+
+fn read_header(reader: &mut impl Read) -> io::Result<wire::SnapshotHeader> {
+    let mut magic = [0; MAGIC.len() + 1];
+    reader.read_exact(&mut magic)?;
+    if magic[..MAGIC.len()] != MAGIC[..] || magic[MAGIC.len()] != FORMAT_VERSION {
+        return Err(damaged("no snapshot, or one of an unknown format"));
+    }
+    read_record(reader)
+}
+
+fn write_record(writer: &mut impl Write, message: &impl Message) -> io::Result<()> {
+    let bytes = message.encode_to_vec();
+    let length = u32::try_from(bytes.len()).map_err(|_| damaged("a record above 4 GiB"))?;
+    writer.write_all(&length.to_be_bytes())?;
+    writer.write_all(&bytes)
+}
+
+/// Each record has a buffer of its own, so that an object that lives long keeps no other in memory.
+fn read_record<M: Message + Default>(reader: &mut impl Read) -> io::Result<M> {
+    let mut length = [0; 4];
+    reader.read_exact(&mut length)?;
+    let length = u64::from(u32::from_be_bytes(length));
+    let mut bytes = Vec::new();
+    // Grows as it reads, so that a damaged length reserves nothing.
+    reader.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != length {
+        return Err(damaged("a snapshot that ends early"));
+    }
+    M::decode(Bytes::from(bytes)).map_err(invalid)
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+struct Hashing<T> {
+    inner: T,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..read]);
+        Ok(read)
+    }
+}

@@ -1,0 +1,202 @@
+//! Durable before visible: what was acknowledged, read or watched is there after any crash.
+
+use mvcc::{Interest, Outcome, Revision};
+
+use super::fixture::{Computer, applied, content, create, delete, key, put, text};
+use crate::log::Fault;
+use crate::{Options, ProposeError, ReadError, Seams, Store};
+
+const WRITES: usize = 100;
+
+async fn write_some(store: &Store) {
+    for number in 0..WRITES {
+        applied(store, put(&format!("c{}", number % 10), &format!("v{number}"))).await;
+    }
+    applied(store, delete("c3")).await;
+}
+
+fn survivors(store: &Store) -> usize {
+    let found = (0..10).filter(|number| {
+        let wanted = (*number != 3).then(|| format!("v{}", WRITES - 10 + number));
+        content(store, &format!("c{number}")) == wanted
+    });
+    found.count()
+}
+
+#[tokio::test]
+async fn a_power_cut_loses_nothing_acknowledged() {
+    let computer = Computer::default();
+    let store = computer.boot().await;
+    write_some(&store).await;
+    let before = (store.view().revision(), store.hash());
+    computer.disk.cut_power();
+
+    let store = computer.boot().await;
+
+    assert_eq!(survivors(&store), 10);
+    assert_eq!((store.view().revision(), store.hash()), before);
+}
+
+/// The test above proves something only if it can fail. Without the sync the same cut loses the writes.
+#[tokio::test]
+async fn without_the_sync_a_power_cut_loses_writes() {
+    let computer = Computer::default();
+    let store = computer.boot_without_sync().await;
+    write_some(&store).await;
+    computer.disk.cut_power();
+
+    let store = computer.boot().await;
+
+    assert_eq!(
+        store.view().revision(),
+        Revision::ZERO,
+        "the broken variant kept its data: the test is blind"
+    );
+}
+
+#[tokio::test]
+async fn a_torn_batch_leaves_a_prefix() {
+    for operations in 0..12 {
+        let computer = Computer::default();
+        let store = computer.boot_without_sync().await;
+        for number in 0..6 {
+            applied(&store, create(&format!("c{number}"), "v")).await;
+        }
+        computer.disk.tear(operations);
+
+        let store = computer.boot().await;
+
+        let there: Vec<bool> =
+            (0..6).map(|number| content(&store, &format!("c{number}")).is_some()).collect();
+        assert!(there.is_sorted_by(|before, after| before >= after), "{operations}: {there:?} has a hole");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_goes_on_reading() {
+    let computer = Computer::default();
+    let store = computer.boot().await;
+    applied(&store, put("kept", "v")).await;
+    let mut watcher =
+        store.watch(Interest::Resource("configmaps".into()), Revision::ZERO).expect("from the start");
+    assert_eq!(watcher.next().await.expect("one change").len(), 1);
+
+    computer.disk.inject(Fault::NoSpace);
+    let refused = store.propose(put("lost", "v")).await;
+
+    assert_eq!(refused, Err(ProposeError::Unknown));
+    assert_eq!(content(&store, "kept").as_deref(), Some("v"));
+    assert_eq!(content(&store, "lost"), None, "visible without being durable");
+    assert!(watcher.next().await.is_err(), "a change was delivered that is not durable");
+    store.shutdown().await;
+    assert_eq!(store.linearizable().await.err(), Some(ReadError::Stopped));
+
+    let store = computer.boot().await;
+    assert_eq!(content(&store, "kept").as_deref(), Some("v"));
+    applied(&store, put("after", "v")).await;
+}
+
+/// After an error nobody knows whether the write is there: it may show up after the restart, but it was
+/// never readable before.
+#[tokio::test]
+async fn a_write_whose_sync_failed_is_not_visible() {
+    let computer = Computer::default();
+    let store = computer.boot().await;
+    computer.disk.inject(Fault::InputOutput);
+
+    assert_eq!(store.propose(put("unknown", "v")).await, Err(ProposeError::Unknown));
+    assert_eq!(content(&store, "unknown"), None);
+}
+
+async fn reopened(dir: &std::path::Path) -> Store {
+    Store::open(Options::in_dir(dir), Seams::system()).await.expect("the directory is free and whole")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_on_sled_brings_back_state_and_history() {
+    let dir = tempfile::tempdir().expect("a writable temporary directory");
+    let store = reopened(dir.path()).await;
+    write_some(&store).await;
+    let large = "x".repeat(300 << 10);
+    let last = applied(&store, put("large", &large)).await;
+    let before = store.hash();
+    store.shutdown().await;
+    drop(store);
+
+    let store = reopened(dir.path()).await;
+
+    assert_eq!(survivors(&store), 10);
+    assert_eq!(content(&store, "large"), Some(large));
+    assert_eq!((store.view().revision(), store.hash()), (last, before));
+    let mut watcher = store.watch(Interest::Object(key("c3")), Revision(90)).expect("history survives");
+    let changes = watcher.next().await.expect("the change and the deletion");
+    assert_eq!(changes.iter().map(|change| change.revision.0).collect::<Vec<_>>(), [94, 101]);
+    assert_eq!(
+        store.view_at(Revision(94)).expect("in history").get(&key("c3")).as_deref().map(text),
+        Some("v93".into())
+    );
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_after_snapshot_and_purge_brings_back_state_and_history() {
+    let dir = tempfile::tempdir().expect("a writable temporary directory");
+    let store = reopened(dir.path()).await;
+    write_some(&store).await;
+    store.compact(Revision(50)).await.expect("a sole member answers");
+    store.snapshot().await.expect("the disk is writable");
+    applied(&store, put("after", "the snapshot")).await;
+    let before = (store.view().revision(), store.hash());
+    store.shutdown().await;
+    drop(store);
+
+    let store = reopened(dir.path()).await;
+
+    assert_eq!(survivors(&store), 10);
+    assert_eq!(content(&store, "after").as_deref(), Some("the snapshot"));
+    assert_eq!((store.view().revision(), store.hash()), before);
+    assert_eq!(store.oldest(), Revision(50));
+    assert!(store.watch(Interest::Object(key("c3")), Revision(49)).is_err());
+    let mut watcher = store.watch(Interest::Object(key("c3")), Revision(50)).expect("history survives");
+    assert_eq!(watcher.next().await.expect("changes").len(), 6);
+    store.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_refused() {
+    let dir = tempfile::tempdir().expect("a writable temporary directory");
+    let store = reopened(dir.path()).await;
+    write_some(&store).await;
+    store.snapshot().await.expect("the disk is writable");
+    store.shutdown().await;
+    drop(store);
+    let snapshots = std::fs::read_dir(dir.path().join("snapshots")).expect("a directory");
+    let path = snapshots.map(|file| file.expect("a file").path()).next().expect("one snapshot");
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).expect("writable");
+
+    let opened = Store::open(Options::in_dir(dir.path()), Seams::system()).await;
+
+    assert!(opened.is_err(), "a flipped bit went unnoticed");
+}
+
+/// A start must never wait for an election timeout when there is nobody to elect.
+#[tokio::test]
+async fn a_sole_member_leads_at_once() {
+    let dir = tempfile::tempdir().expect("a writable temporary directory");
+    let begun = std::time::Instant::now();
+    let store = reopened(dir.path()).await;
+    let took = begun.elapsed();
+    assert!(store.term().is_some());
+    assert!(matches!(store.propose(put("c", "v")).await, Ok(Outcome::Applied { .. })));
+    assert!(took < std::time::Duration::from_millis(400), "the start took {took:?}");
+    let first = store.term();
+    store.shutdown().await;
+    drop(store);
+
+    let store = reopened(dir.path()).await;
+    assert!(store.term() > first, "each start is a new term");
+    store.shutdown().await;
+}

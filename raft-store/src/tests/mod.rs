@@ -1,0 +1,6 @@
+//! What the store promises, each file one kind of promise. Names follow docs/guarantees.md.
+
+mod durability;
+mod fixture;
+mod outcomes;
+mod watching;
