@@ -1,0 +1,144 @@
+//! A message's fields, compiled from the table on first use and kept.
+
+use std::collections::HashMap;
+use std::sync::{OnceLock, RwLock};
+
+use k8s::tables::{self, Omission};
+
+/// One message.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// Its name without the package, for errors.
+    pub(super) name: &'static str,
+    /// Its fields in ascending order of number.
+    pub(super) fields: Vec<Field>,
+}
+
+/// One field of a message.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) number: u32,
+    /// Name in JSON; for an inlined message, of no meaning.
+    pub(super) name: &'static str,
+    pub(super) cardinality: Cardinality,
+    pub(super) ty: Type,
+    pub(super) omission: Omission,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cardinality {
+    One,
+    /// The message's fields stand in the parent's JSON object.
+    Inline,
+    List,
+    /// String keys; the field's type is that of the values.
+    Map,
+    /// A message whose only field, number 1, holds the items of a list.
+    WrappedList,
+    /// A map whose values are wrapped lists.
+    MapOfWrappedLists,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    String,
+    Bytes,
+    Bool,
+    Int32,
+    Int64,
+    Double,
+    Quantity,
+    IntOrString,
+    Time,
+    MicroTime,
+    /// A message whose field 1 holds JSON text.
+    RawJson,
+    Message(Link),
+}
+
+/// A message by name, looked up when it is first needed: messages may contain themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link(&'static str);
+
+impl Link {
+    pub(super) fn get(self) -> Option<&'static Message> {
+        let (package, name) = self.0.rsplit_once('.')?;
+        message(package, name)
+    }
+}
+
+/// The message of a definition (`io.k8s.api.core.v1.Pod`).
+pub(super) fn of_definition(definition: &str) -> Option<&'static Message> {
+    let (package, name) = definition.strip_prefix("io.k8s.")?.rsplit_once('.')?;
+    message(&format!("k8s.io.{package}"), name)
+}
+
+fn message(package: &str, name: &str) -> Option<&'static Message> {
+    static KNOWN: OnceLock<RwLock<HashMap<String, &'static Message>>> = OnceLock::new();
+    let known = KNOWN.get_or_init(RwLock::default);
+    let key = format!("{package}.{name}");
+    if let Some(message) = known.read().expect("no reader panics").get(&key) {
+        return Some(message);
+    }
+    let mut fields: Vec<Field> = tables::message(package, name).map(field).collect();
+    if fields.is_empty() && !is_known_empty(package, name) {
+        return None;
+    }
+    fields.sort_by_key(|field| field.number);
+    // Messages live as long as the program; the table bounds how many there are.
+    let name: &'static str = name.to_owned().leak();
+    let compiled: &'static Message = Box::leak(Box::new(Message { name, fields }));
+    Some(known.write().expect("no writer panics").entry(key).or_insert(compiled))
+}
+
+/// Messages without fields have no rows: they are those that some other message names.
+fn is_known_empty(package: &str, name: &str) -> bool {
+    matches!(
+        (package, name),
+        ("k8s.io.api.flowcontrol.v1", "FlowSchemaSpecEmpty") | ("k8s.io.api.node.v1", "Empty")
+    )
+}
+
+fn field(row: tables::MessageRow) -> Field {
+    let (cardinality, ty) = typed(row.ty);
+    let inline = row.name.starts_with("(inline)");
+    let cardinality = if inline { Cardinality::Inline } else { cardinality };
+    Field { number: row.number, name: row.name, cardinality, ty, omission: row.omission }
+}
+
+fn typed(text: &'static str) -> (Cardinality, Type) {
+    if let Some(values) = text.strip_prefix("map<string,").and_then(|rest| rest.strip_suffix('>')) {
+        return match values.split_once("=[]") {
+            Some((_, item)) => (Cardinality::MapOfWrappedLists, scalar(item)),
+            None => (Cardinality::Map, scalar(values)),
+        };
+    }
+    if let Some(item) = text.strip_prefix("[]") {
+        return (Cardinality::List, scalar(item));
+    }
+    match text.split_once("=[]") {
+        // A named list of messages repeats like any list; a named list of strings is wrapped.
+        Some((_, item)) if item.contains('.') => (Cardinality::List, scalar(item)),
+        Some((_, item)) => (Cardinality::WrappedList, scalar(item)),
+        None => (Cardinality::One, scalar(text)),
+    }
+}
+
+fn scalar(text: &'static str) -> Type {
+    match text {
+        "string" => Type::String,
+        "bytes" => Type::Bytes,
+        "bool" => Type::Bool,
+        "int32" => Type::Int32,
+        "int64" | "uint32" | "uint64" => Type::Int64,
+        "float64" | "double" => Type::Double,
+        "k8s.io.apimachinery.pkg.api.resource.Quantity" => Type::Quantity,
+        "k8s.io.apimachinery.pkg.util.intstr.IntOrString" => Type::IntOrString,
+        "k8s.io.apimachinery.pkg.apis.meta.v1.Time" => Type::Time,
+        "k8s.io.apimachinery.pkg.apis.meta.v1.MicroTime" => Type::MicroTime,
+        "k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1"
+        | "k8s.io.apimachinery.pkg.runtime.RawExtension"
+        | "k8s.io.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON" => Type::RawJson,
+        name => Type::Message(Link(name)),
+    }
+}

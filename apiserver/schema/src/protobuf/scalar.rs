@@ -1,0 +1,151 @@
+//! Types whose JSON is not an object of their protobuf fields.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Number, Value as Tree};
+
+use super::ProtobufError;
+use super::message::Type;
+use super::wire::{Reader, Value, put_bytes, put_number};
+
+/// The JSON of a scalar's wire value; `None` when the value stands for nothing (a time that was never set).
+pub(super) fn decode(
+    ty: Type,
+    value: Value<'_>,
+    message: &'static str,
+    field: &'static str,
+) -> Result<Option<Tree>, ProtobufError> {
+    let malformed = || ProtobufError::Malformed { message };
+    Ok(Some(match (ty, value) {
+        (Type::String, Value::Bytes(bytes)) => Tree::String(text(bytes, message, field)?),
+        (Type::Bytes, Value::Bytes(bytes)) => Tree::String(STANDARD.encode(bytes)),
+        (Type::Bool, Value::Varint(number)) => Tree::Bool(number != 0),
+        (Type::Int32, Value::Varint(number)) => Tree::from(i64::from(number as i32)),
+        (Type::Int64, Value::Varint(number)) => Tree::from(number as i64),
+        (Type::Double, Value::Fixed64(bits)) => Number::from_f64(f64::from_bits(bits)).map_or(Tree::Null, Tree::Number),
+        (Type::Quantity, Value::Bytes(bytes)) => match only_field(bytes, 1, message)? {
+            Some(Value::Bytes(quantity)) => Tree::String(text(quantity, message, field)?),
+            _ => Tree::String("0".to_owned()),
+        },
+        (Type::IntOrString, Value::Bytes(bytes)) => int_or_string(bytes, message, field)?,
+        (Type::Time, Value::Bytes(bytes)) => return time(bytes, false, message),
+        (Type::MicroTime, Value::Bytes(bytes)) => return time(bytes, true, message),
+        (Type::RawJson, Value::Bytes(bytes)) => match only_field(bytes, 1, message)? {
+            Some(Value::Bytes(raw)) => serde_json::from_slice(raw).map_err(|_| malformed())?,
+            _ => return Ok(None),
+        },
+        _ => return Err(malformed()),
+    }))
+}
+
+fn only_field<'a>(bytes: &'a [u8], wanted: u32, message: &'static str) -> Result<Option<Value<'a>>, ProtobufError> {
+    let mut reader = Reader::new(bytes, message);
+    let mut found = None;
+    while let Some((number, value)) = reader.field()? {
+        if number == wanted {
+            found = Some(value);
+        }
+    }
+    Ok(found)
+}
+
+fn text(bytes: &[u8], message: &'static str, field: &'static str) -> Result<String, ProtobufError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(ProtobufError::NotText { message, field }),
+    }
+}
+
+fn int_or_string(bytes: &[u8], message: &'static str, field: &'static str) -> Result<Tree, ProtobufError> {
+    let (mut is_text, mut number, mut words) = (false, 0_i32, String::new());
+    let mut reader = Reader::new(bytes, message);
+    while let Some(read) = reader.field()? {
+        match read {
+            (1, Value::Varint(kind)) => is_text = kind == 1,
+            (2, Value::Varint(value)) => number = value as i32,
+            (3, Value::Bytes(value)) => words = text(value, message, field)?,
+            _ => {}
+        }
+    }
+    Ok(if is_text { Tree::String(words) } else { Tree::from(number) })
+}
+
+fn time(bytes: &[u8], micro: bool, message: &'static str) -> Result<Option<Tree>, ProtobufError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let (mut seconds, mut nanoseconds) = (0_i64, 0_i32);
+    let mut reader = Reader::new(bytes, message);
+    while let Some(read) = reader.field()? {
+        match read {
+            (1, Value::Varint(value)) => seconds = value as i64,
+            (2, Value::Varint(value)) => nanoseconds = value as i32,
+            _ => {}
+        }
+    }
+    let timestamp =
+        Timestamp::new(seconds, nanoseconds).map_err(|_| ProtobufError::Malformed { message })?.to_zoned(TimeZone::UTC);
+    let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
+    Ok(Some(Tree::String(timestamp.strftime(format).to_string())))
+}
+
+/// Writes one scalar as field `number`; a tree of another form than the type's is passed over.
+pub(super) fn encode(out: &mut Vec<u8>, number: u32, ty: Type, tree: &Tree) {
+    match (ty, tree) {
+        (Type::String, Tree::String(text)) => put_bytes(out, number, text.as_bytes()),
+        (Type::Bytes, Tree::String(text)) => put_bytes(out, number, &STANDARD.decode(text).unwrap_or_default()),
+        (Type::Bool, Tree::Bool(value)) => put_number(out, number, u64::from(*value)),
+        (Type::Int32 | Type::Int64, Tree::Number(value)) => {
+            put_number(out, number, value.as_i64().unwrap_or_default() as u64);
+        }
+        (Type::Double, Tree::Number(value)) => {
+            super::wire::put_double(out, number, value.as_f64().unwrap_or_default());
+        }
+        (Type::Quantity, tree) => put_bytes(out, number, &inner(|inner| put_bytes(inner, 1, quantity(tree).as_bytes()))),
+        (Type::IntOrString, Tree::String(text)) => {
+            let value = inner(|inner| {
+                put_number(inner, 1, 1);
+                put_number(inner, 2, 0);
+                put_bytes(inner, 3, text.as_bytes());
+            });
+            put_bytes(out, number, &value);
+        }
+        (Type::IntOrString, Tree::Number(value)) => {
+            let value = inner(|inner| {
+                put_number(inner, 1, 0);
+                put_number(inner, 2, value.as_i64().unwrap_or_default() as u64);
+                put_bytes(inner, 3, b"");
+            });
+            put_bytes(out, number, &value);
+        }
+        (Type::Time | Type::MicroTime, Tree::String(text)) => {
+            if let Ok(timestamp) = text.parse::<Timestamp>() {
+                let value = inner(|inner| {
+                    put_number(inner, 1, timestamp.as_second() as u64);
+                    put_number(inner, 2, u64::from(timestamp.subsec_nanosecond().unsigned_abs()));
+                });
+                put_bytes(out, number, &value);
+            }
+        }
+        (Type::RawJson, tree) => {
+            let raw = serde_json::to_vec(tree).expect("trees encode into memory");
+            put_bytes(out, number, &inner(|inner| put_bytes(inner, 1, &raw)));
+        }
+        _ => {}
+    }
+}
+
+fn quantity(tree: &Tree) -> String {
+    match tree {
+        Tree::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn inner(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut bytes);
+    bytes
+}
