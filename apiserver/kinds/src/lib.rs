@@ -45,6 +45,12 @@ pub trait Strategy: Send + Sync {
     /// The resource as discovery names it.
     fn resource(&self) -> &'static Resource;
 
+    /// Kind and group by which an Invalid answer calls the object.
+    fn error_kind(&self) -> (&'static str, &'static str) {
+        let resource = self.resource();
+        (&resource.kind, &resource.group)
+    }
+
     /// Defaults that depend on other fields; runs after the static defaults of the schema, on writes and on reads.
     fn default(&self, _obj: &mut Tree) {}
 
@@ -53,6 +59,11 @@ pub trait Strategy: Send + Sync {
 
     /// Carries over from `old` what this kind of update may not change.
     fn prepare_update(&self, _sub: Subresource, _new: &mut Tree, _old: &Tree) {}
+
+    /// Why a create is refused as a bad request, before anything else is looked at.
+    fn bad_request(&self, _obj: &Tree) -> Option<String> {
+        None
+    }
 
     /// Everything wrong with a new object, metadata included.
     fn validate(&self, obj: &Tree) -> Vec<field::Error>;
@@ -75,7 +86,7 @@ pub trait Strategy: Send + Sync {
         columns::PLAIN
     }
 
-    /// The cells of one Table row, in the order of [`Strategy::columns`].
+    /// The cells of one Table row, in the order of [`Strategy::columns`]. The object is in its stored shape.
     fn row(&self, obj: &Tree, _now: jiff::Timestamp) -> Vec<Tree> {
         columns::plain_row(obj)
     }
@@ -90,7 +101,15 @@ pub trait Strategy: Send + Sync {
         &[]
     }
 
-    /// The values of [`Strategy::selectable`] (without the metadata fields), by upstream's names.
+    /// The name under which a field that a selector names is indexed, or `None` when selectors may not name it.
+    fn stored_field<'a>(&self, field: &'a str) -> Option<&'a str> {
+        let is_known = field == "metadata.name"
+            || (field == "metadata.namespace" && self.resource().namespaced)
+            || self.selectable().contains(&field);
+        is_known.then_some(field)
+    }
+
+    /// The values of the selectable fields of a stored object (without the metadata fields), by their stored names.
     fn attributes(&self, _obj: &Tree) -> Vec<(&'static str, String)> {
         Vec::new()
     }

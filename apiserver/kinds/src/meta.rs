@@ -32,7 +32,8 @@ pub const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 pub fn validate(obj: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Error> {
     let mut errors = validate_plain(obj, namespaced, name_rule);
     let path = Path::new("metadata.finalizers");
-    errors.extend(strings_at(obj, "metadata.finalizers").into_iter().filter_map(|name| validate_legacy_finalizer(name, &path)));
+    let finalizers = strings_at(obj, "metadata.finalizers").into_iter().enumerate();
+    errors.extend(finalizers.filter_map(|(index, name)| validate_legacy_finalizer(name, &path.index(index))));
     errors
 }
 
@@ -294,6 +295,50 @@ pub fn validate_immutable(new: &Value, old: &Value, path: &str) -> Option<Error>
 pub fn missing_resource_version() -> Error {
     let path = Path::new("metadata.resourceVersion");
     field::invalid(&path, BadValue::Printed("0x0".to_owned()), "must be specified for an update")
+}
+
+/// The metadata as Go prints it: in declared field order.
+pub(crate) fn print(obj: &Value) -> String {
+    const ORDER: &[&str] = &[
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+    ];
+    const ENTRY_ORDER: &[&str] =
+        &["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"];
+    let empty = Value::Null;
+    let metadata = at(obj, "metadata").unwrap_or(&empty);
+    print_fields(metadata, ORDER, |name, value| match (name, value) {
+        ("managedFields", Value::Array(entries)) => {
+            let print_entry = |entry| print_fields(entry, ENTRY_ORDER, |_, value| field::go_json(value));
+            let entries: Vec<String> = entries.iter().map(print_entry).collect();
+            format!("[{}]", entries.join(","))
+        }
+        ("ownerReferences", Value::Array(owners)) => {
+            let owners: Vec<String> = owners.iter().map(print_owner).collect();
+            format!("[{}]", owners.join(","))
+        }
+        (_, value) => field::go_json(value),
+    })
+}
+
+fn print_fields(obj: &Value, order: &[&str], print_value: impl Fn(&str, &Value) -> String) -> String {
+    let present = order.iter().filter_map(|name| at(obj, name).map(|value| (*name, value)));
+    let fields: Vec<String> =
+        present.map(|(name, value)| format!("\"{name}\":{}", print_value(name, value))).collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// The metadata's generation, 0 when absent.

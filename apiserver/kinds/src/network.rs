@@ -164,6 +164,24 @@ pub fn validate_cidr(path: &Path, value: &str) -> Vec<Error> {
     errors
 }
 
+/// Everything wrong with an address traffic is sent to: it must lead somewhere in the network.
+pub fn validate_endpoint_ip(path: &Path, value: &str) -> Vec<Error> {
+    let Some(ip) = parse_ip_sloppy(value) else {
+        return vec![field::invalid(path, value, "must be a valid IP address")];
+    };
+    let (link_local, link_local_multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    let rules = [
+        (ip.is_unspecified(), format!("may not be unspecified ({value})")),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ];
+    rules.into_iter().filter(|(broken, _)| *broken).map(|(_, text)| field::invalid(path, value, text)).collect()
+}
+
 /// What to tell the writer of an address in an odd spelling.
 pub fn ip_warning(path: &Path, value: &str) -> Option<String> {
     let ip = parse_ip_sloppy(value)?;

@@ -1,8 +1,3 @@
-//! Kinds of the autoscaling group, one file each.
+//! What the autoscaling group shares: the Scale of every kind that has replicas.
 
-use crate::Strategy;
-
-/// The strategies of this group.
-pub(crate) fn strategies() -> Vec<&'static dyn Strategy> {
-    Vec::new()
-}
+pub mod scale;

@@ -1,8 +1,3 @@
-//! Kinds of the policy group, one file each.
+//! What the policy group asks of pods: eviction. Disruption budgets are weighed by the caller.
 
-use crate::Strategy;
-
-/// The strategies of this group.
-pub(crate) fn strategies() -> Vec<&'static dyn Strategy> {
-    Vec::new()
-}
+pub mod eviction;
