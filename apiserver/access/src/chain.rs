@@ -32,7 +32,8 @@ impl<'a> Authorizer<'a> {
         if rbac.is_allowed() {
             return rbac;
         }
-        let reasons: Vec<&str> = [node.reason(), rbac.reason()].into_iter().filter(|reason| !reason.is_empty()).collect();
+        let reasons: Vec<&str> =
+            [node.reason(), rbac.reason()].into_iter().filter(|reason| !reason.is_empty()).collect();
         Decision::NoOpinion(reasons.join("\n"))
     }
 

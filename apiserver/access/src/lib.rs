@@ -12,10 +12,10 @@ mod chain;
 pub mod go;
 pub mod node;
 pub mod pki;
+mod private_file;
 pub mod rbac;
 pub mod seal;
 pub mod tokens;
-mod private_file;
 mod user;
 
 pub use chain::Authorizer;

@@ -15,10 +15,9 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = Path::new(&temporary);
 
     // A leftover of a crash is of no use, and might have another mode.
-    if let Err(error) = fs::remove_file(temporary) {
-        if error.kind() != io::ErrorKind::NotFound {
-            return Err(error);
-        }
+    match fs::remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
     file.write_all(content)?;

@@ -130,7 +130,9 @@ impl Keyring {
     pub fn load_or_create(path: &Path, random: &mut dyn Random) -> Result<Keyring, SealError> {
         let access = |source| SealError::File { path: path.to_owned(), source };
         match private_file::read(path).map_err(access)? {
-            Some(content) => Keyring::parse(&content).ok_or_else(|| SealError::Malformed { path: path.to_owned() }),
+            Some(content) => {
+                Keyring::parse(&content).ok_or_else(|| SealError::Malformed { path: path.to_owned() })
+            }
             None => {
                 let keyring = Keyring::generate(random);
                 private_file::write(path, keyring.to_text().as_bytes()).map_err(access)?;
@@ -142,7 +144,8 @@ impl Keyring {
     /// Reads a ring as [`Keyring::to_text`] writes it: what a joining server is given.
     pub fn parse(content: &[u8]) -> Option<Keyring> {
         let text = std::str::from_utf8(content).ok()?;
-        let keys: Option<Vec<Key>> = text.lines().filter(|line| !line.trim().is_empty()).map(parse_key).collect();
+        let keys: Option<Vec<Key>> =
+            text.lines().filter(|line| !line.trim().is_empty()).map(parse_key).collect();
         keys.filter(|keys| !keys.is_empty()).map(|keys| Keyring { keys })
     }
 
@@ -168,7 +171,11 @@ impl Keyring {
         random.fill(&mut nonce);
         let mut sealed = plain.to_vec();
         key.cipher
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bond.bytes()), &mut sealed)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(bond.bytes()),
+                &mut sealed,
+            )
             .expect("an object is far below the cipher's 64 GiB");
         [MAGIC, key.id.as_bytes(), b":", &nonce, &sealed].concat()
     }

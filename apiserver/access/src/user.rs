@@ -134,10 +134,7 @@ pub(crate) fn service_account_username(namespace: &str, name: &str) -> String {
 
 /// The groups every service account of `namespace` is in.
 pub(crate) fn service_account_groups(namespace: &str) -> [String; 2] {
-    [
-        groups::SERVICE_ACCOUNTS.to_owned(),
-        format!("{}:{namespace}", groups::SERVICE_ACCOUNTS),
-    ]
+    [groups::SERVICE_ACCOUNTS.to_owned(), format!("{}:{namespace}", groups::SERVICE_ACCOUNTS)]
 }
 
 /// Namespace and name out of a service account's user name; both must be valid names.
@@ -161,7 +158,8 @@ pub(crate) fn is_dns_label(text: &str) -> bool {
 /// RFC 1123 subdomain: labels of any length joined by dots, at most 253 bytes.
 pub(crate) fn is_dns_subdomain(text: &str) -> bool {
     let label = |part: &str| {
-        let inner = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let inner =
+            part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         !part.is_empty() && inner && !part.starts_with('-') && !part.ends_with('-')
     };
     text.len() <= 253 && text.split('.').all(label)
@@ -173,7 +171,8 @@ mod tests {
 
     #[test]
     fn service_account_names_are_split_only_when_both_parts_are_names() {
-        let check = |name: &str, want: Option<(&str, &str)>| assert_eq!(split_service_account(name), want, "{name}");
+        let check =
+            |name: &str, want: Option<(&str, &str)>| assert_eq!(split_service_account(name), want, "{name}");
         check("system:serviceaccount:default:builder", Some(("default", "builder")));
         check("system:serviceaccount:default:a.b", Some(("default", "a.b")));
         check("system:serviceaccount:x", None);

@@ -42,17 +42,20 @@ pub fn bearer(headers: &HeaderMap) -> Result<Bearer, MalformedBearer> {
     if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
         return Ok(Bearer::Token(token.to_owned()));
     }
-    let is_websocket = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let is_websocket =
+        headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     if is_websocket { websocket_bearer(headers) } else { Ok(Bearer::None) }
 }
 
 fn websocket_bearer(headers: &HeaderMap) -> Result<Bearer, MalformedBearer> {
     let protocols = protocols(headers);
-    let (tokens, others): (Vec<_>, Vec<_>) = protocols.iter().partition(|name| name.starts_with(PROTOCOL_PREFIX));
+    let (tokens, others): (Vec<_>, Vec<_>) =
+        protocols.iter().partition(|name| name.starts_with(PROTOCOL_PREFIX));
     let [encoded] = tokens.as_slice() else {
         return if tokens.is_empty() { Ok(Bearer::None) } else { Err(MalformedBearer::Multiple) };
     };
-    let decoded = URL_SAFE_NO_PAD.decode(&encoded[PROTOCOL_PREFIX.len()..]).map_err(|_| MalformedBearer::Encoding)?;
+    let decoded =
+        URL_SAFE_NO_PAD.decode(&encoded[PROTOCOL_PREFIX.len()..]).map_err(|_| MalformedBearer::Encoding)?;
     let token = String::from_utf8(decoded).map_err(|_| MalformedBearer::Text)?;
     match (token.is_empty(), others.is_empty()) {
         (true, _) => Ok(Bearer::None),
@@ -65,7 +68,8 @@ fn websocket_bearer(headers: &HeaderMap) -> Result<Bearer, MalformedBearer> {
 pub fn strip(headers: &mut HeaderMap) {
     headers.remove(AUTHORIZATION);
     let all = protocols(headers);
-    let rest: Vec<&str> = all.iter().map(String::as_str).filter(|name| !name.starts_with(PROTOCOL_PREFIX)).collect();
+    let rest: Vec<&str> =
+        all.iter().map(String::as_str).filter(|name| !name.starts_with(PROTOCOL_PREFIX)).collect();
     if rest.len() == all.len() {
         return;
     }

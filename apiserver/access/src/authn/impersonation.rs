@@ -57,7 +57,8 @@ pub fn wanted(headers: &HeaderMap) -> Result<Option<UserInfo>, MissingUser> {
 
 /// Removes the headers: nothing behind this may act differently because of them.
 pub fn strip(headers: &mut HeaderMap) {
-    let names: Vec<http::HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    let names: Vec<http::HeaderName> =
+        headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -78,7 +79,9 @@ fn unescape(key: &str) -> String {
             continue;
         }
         let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let Some(Ok(decoded)) = digits.map(|digits| u8::from_str_radix(digits, 16)) else { return key.to_owned() };
+        let Some(Ok(decoded)) = digits.map(|digits| u8::from_str_radix(digits, 16)) else {
+            return key.to_owned();
+        };
         bytes.push(decoded);
         rest = &tail[2..];
     }
@@ -280,12 +283,12 @@ impl Attempt<'_> {
                 return Err(self.refuse(&right, &why));
             }
             let count: usize = wanted.values().map(Vec::len).sum();
-            if count >= MANY && self.ask(&right.clone().sub("*").named("*")).is_ok() {
+            if count >= MANY && self.ask(&right.clone().subresource("*").named("*")).is_ok() {
                 return Ok(());
             }
         }
         let values = wanted.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value)));
-        values.into_iter().try_for_each(|(key, value)| self.ask(&right.clone().sub(key).named(value)))
+        values.into_iter().try_for_each(|(key, value)| self.ask(&right.clone().subresource(key).named(value)))
     }
 
     /// Users, groups, nodes and accounts are of the core group for the old verb.
@@ -312,9 +315,8 @@ impl Attempt<'_> {
 
 /// What is wrong with an extra entry for a narrow mode. Keys are `domain/name`.
 fn extra_fault(key: &str, values: &[String]) -> Option<String> {
-    let is_prefixed = key.split_once('/').is_some_and(|(domain, path)| {
-        user::is_dns_subdomain(domain) && !path.is_empty()
-    });
+    let is_prefixed =
+        key.split_once('/').is_some_and(|(domain, path)| user::is_dns_subdomain(domain) && !path.is_empty());
     if key.is_empty() {
         return Some("impersonating the empty string key in extra is not allowed".to_owned());
     }

@@ -77,7 +77,13 @@ impl Authenticator {
     }
 
     /// The status of a TokenReview of `token` for `audiences` (empty: the API server's own).
-    pub fn review(&self, token: &str, audiences: &[String], now: Timestamp, objects: &dyn BoundObjects) -> Tree {
+    pub fn review(
+        &self,
+        token: &str,
+        audiences: &[String],
+        now: Timestamp,
+        objects: &dyn BoundObjects,
+    ) -> Tree {
         match self.verify(token, audiences, now, objects) {
             Ok(verified) => json!({
                 "authenticated": true,

@@ -120,7 +120,10 @@ fn read_rule(text: &str) -> Rule {
     let mut parts = rest.split(|word| word == "named").map(<[String]>::to_vec);
     Rule {
         verbs,
-        api_groups: scope.split(',').map(|group| if group == "core" { "" } else { group }.to_owned()).collect(),
+        api_groups: scope
+            .split(',')
+            .map(|group| if group == "core" { "" } else { group }.to_owned())
+            .collect(),
         resources: parts.next().unwrap_or_default(),
         resource_names: parts.next().unwrap_or_default(),
         non_resource_urls: Vec::new(),

@@ -65,7 +65,9 @@ pub fn authorize(graph: &dyn Graph, user: &UserInfo, request: &Attributes) -> De
     match (request.group.as_str(), request.resource.as_str()) {
         ("", "secrets") => asked.read_one(Related::Secret),
         ("", "configmaps") => asked.read_one(Related::ConfigMap),
-        ("", "persistentvolumeclaims") if request.subresource == "status" => asked.write_status(Related::VolumeClaim),
+        ("", "persistentvolumeclaims") if request.subresource == "status" => {
+            asked.write_status(Related::VolumeClaim)
+        }
         ("", "persistentvolumeclaims") => asked.get(Related::VolumeClaim),
         ("", "persistentvolumes") => asked.get(Related::Volume),
         ("resource.k8s.io", "resourceclaims") => asked.get(Related::ResourceClaim),
@@ -195,7 +197,11 @@ impl Asked<'_> {
         match self.request.verb.as_str() {
             "create" => allow(),
             "get" | "update" | "patch" | "delete" => self.related(Related::ResourceSlice),
-            "watch" | "list" | "deletecollection" if self.request.requires_field("spec.nodeName", self.node) => allow(),
+            "watch" | "list" | "deletecollection"
+                if self.request.requires_field("spec.nodeName", self.node) =>
+            {
+                allow()
+            }
             "watch" | "list" | "deletecollection" => {
                 no_opinion("can only list/watch/deletecollection resourceslices with nodeName field selector")
             }
@@ -227,7 +233,9 @@ impl Asked<'_> {
             ("", "get") => self.related(Related::Pod),
             ("", "list" | "watch") if self.request.requires_field("spec.nodeName", self.node) => allow(),
             ("", "list" | "watch") if !self.request.name.is_empty() => self.related(Related::Pod),
-            ("", "list" | "watch") => no_opinion("can only list/watch pods with spec.nodeName field selector"),
+            ("", "list" | "watch") => {
+                no_opinion("can only list/watch pods with spec.nodeName field selector")
+            }
             ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => allow(),
             _ => no_opinion(""),
         }

@@ -9,7 +9,8 @@ use crate::Tree;
 pub(super) const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// Volume sources whose `secretRef.name` the agent reads.
-const VOLUMES_WITH_SECRET_REF: [&str; 7] = ["cephfs", "cinder", "flexVolume", "rbd", "scaleIO", "iscsi", "storageos"];
+const VOLUMES_WITH_SECRET_REF: [&str; 7] =
+    ["cephfs", "cinder", "flexVolume", "rbd", "scaleIO", "iscsi", "storageos"];
 
 /// Everything in the pod's namespace that its node may read because of it. A mirror pod gives
 /// nothing: a node could otherwise make one to read any secret.
@@ -43,17 +44,21 @@ pub(super) fn is_mirror(pod: &Tree) -> bool {
 pub(super) fn secrets_of_volume(volume: &Tree) -> Vec<(String, String)> {
     let spec = &volume["spec"];
     let claim_namespace = text(&spec["claimRef"]["namespace"]);
-    let mut references: Vec<&Tree> = VOLUMES_WITH_SECRET_REF.iter().map(|source| &spec[*source]["secretRef"]).collect();
+    let mut references: Vec<&Tree> =
+        VOLUMES_WITH_SECRET_REF.iter().map(|source| &spec[*source]["secretRef"]).collect();
     for field in ["nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"] {
         references.push(&spec["csi"][field]);
     }
     let azure = &spec["azureFile"];
     let azure = (text(&azure["secretNamespace"]), text(&azure["secretName"]));
-    let named = references.into_iter().map(|reference| (text(&reference["namespace"]), text(&reference["name"])));
+    let named =
+        references.into_iter().map(|reference| (text(&reference["namespace"]), text(&reference["name"])));
     named
         .chain([azure])
         .filter(|(_, name)| !name.is_empty())
-        .map(|(namespace, name)| (if namespace.is_empty() { claim_namespace.clone() } else { namespace }, name))
+        .map(|(namespace, name)| {
+            (if namespace.is_empty() { claim_namespace.clone() } else { namespace }, name)
+        })
         .collect()
 }
 
@@ -130,7 +135,9 @@ impl Found {
     fn resource_claims(&mut self, pod: &Tree) {
         for claim in items(&pod["spec"]["resourceClaims"]) {
             self.add(Related::ResourceClaim, &claim["resourceClaimName"]);
-            let made = items(&pod["status"]["resourceClaimStatuses"]).iter().find(|status| status["name"] == claim["name"]);
+            let made = items(&pod["status"]["resourceClaimStatuses"])
+                .iter()
+                .find(|status| status["name"] == claim["name"]);
             if let Some(status) = made.filter(|_| claim["resourceClaimTemplateName"].is_string()) {
                 self.add(Related::ResourceClaim, &status["resourceClaimName"]);
             }

@@ -32,6 +32,7 @@ pub struct Relations {
     slices: HashMap<Arc<str>, Arc<str>>,
 }
 
+#[derive(PartialEq)]
 struct Pod {
     node: Arc<str>,
     names: BTreeSet<(RelatedKey, String)>,
@@ -45,10 +46,12 @@ struct Volume {
 impl Relations {
     /// Takes in a created or changed Pod, PersistentVolume, VolumeAttachment or ResourceSlice.
     pub fn upsert(&mut self, object: &Tree) {
-        self.remove(object);
         let key = key_of(object);
+        if object["kind"] == "Pod" {
+            return self.upsert_pod(key, object);
+        }
+        self.remove(object);
         match object["kind"].as_str().unwrap_or_default() {
-            "Pod" => self.add_pod(key, object),
             "PersistentVolume" => self.add_volume(key.1, object),
             "VolumeAttachment" => add_to(&mut self.attachments, key.1, &object["spec"]["nodeName"]),
             "ResourceSlice" => add_to(&mut self.slices, key.1, &object["spec"]["nodeName"]),
@@ -68,9 +71,17 @@ impl Relations {
         }
     }
 
-    fn add_pod(&mut self, key: Key, object: &Tree) {
-        let Some(node) = object["spec"]["nodeName"].as_str().filter(|node| !node.is_empty()) else { return };
-        let pod = Pod { node: node.into(), names: references::of_pod(object) };
+    /// Most changes of a pod are to its status, and name nothing new.
+    fn upsert_pod(&mut self, key: Key, object: &Tree) {
+        let node: Arc<str> = object["spec"]["nodeName"].as_str().unwrap_or_default().into();
+        let pod = Pod { node, names: references::of_pod(object) };
+        if self.pods.get(&key).is_some_and(|stored| **stored == pod) {
+            return;
+        }
+        self.remove_pod(&key);
+        if pod.node.is_empty() {
+            return;
+        }
         for (kind, name) in &pod.names {
             let entry = (pod.node.clone(), *kind, (key.0.clone(), Arc::from(name.as_str())));
             *self.named.entry(entry).or_default() += 1;

@@ -160,7 +160,9 @@ impl Admission<'_> {
         let [owner] = owners else {
             let why = match owners.is_empty() {
                 true => itself(),
-                false => format!("node {node} can only create pods with a single owner reference set to itself"),
+                false => {
+                    format!("node {node} can only create pods with a single owner reference set to itself")
+                }
             };
             return self.refuse(why);
         };
@@ -173,7 +175,8 @@ impl Admission<'_> {
             format!("node {node} must not set blockOwnerDeletion on an owner reference")
         })?;
         let stored = self.objects.node(self.node);
-        let stored = stored.ok_or_else(|| Refusal::NotFound { resource: "nodes", name: self.node.to_owned() })?;
+        let stored =
+            stored.ok_or_else(|| Refusal::NotFound { resource: "nodes", name: self.node.to_owned() })?;
         let uid = |tree: &Tree| tree["uid"].as_str().unwrap_or_default().to_owned();
         let (claimed, real) = (uid(owner), uid(&stored["metadata"]));
         self.require(claimed == real, || {
@@ -181,7 +184,9 @@ impl Admission<'_> {
         })?;
         match foreign_reference(pod) {
             Ok(None) => Ok(()),
-            Ok(Some(resource)) => self.refuse(format!("node {node} can not create pods that reference {resource}")),
+            Ok(Some(resource)) => {
+                self.refuse(format!("node {node} can not create pods that reference {resource}"))
+            }
             Err(why) => self.refuse(format!("error checking mirror pod for API references: {why}")),
         }
     }
@@ -202,7 +207,9 @@ impl Admission<'_> {
         })?;
         let status = |field: &str| same(&new["status"][field], &old["status"][field]);
         // The typo is upstream's, and clients see it.
-        self.require(status("resourceClaimStatuses"), || format!("node {node} cannot update resource claim statues"))?;
+        self.require(status("resourceClaimStatuses"), || {
+            format!("node {node} cannot update resource claim statues")
+        })?;
         self.require(status("extendedResourceClaimStatus"), || {
             format!("node {node} cannot update extended resource claim status")
         })
@@ -305,8 +312,10 @@ impl Admission<'_> {
     fn token_audience(&self, pod: &Tree, audiences: &[Tree]) -> Admitted {
         self.require(audiences.len() <= 1, || "node may only request 0 or 1 audiences".to_owned())?;
         let audience = audiences.first().and_then(Tree::as_str).unwrap_or_default();
-        let projected = items(&pod["spec"]["volumes"]).iter().flat_map(|volume| items(&volume["projected"]["sources"]));
-        let mut tokens = projected.map(|source| &source["serviceAccountToken"]).filter(|token| token.is_object());
+        let projected =
+            items(&pod["spec"]["volumes"]).iter().flat_map(|volume| items(&volume["projected"]["sources"]));
+        let mut tokens =
+            projected.map(|source| &source["serviceAccountToken"]).filter(|token| token.is_object());
         let in_pod = tokens.any(|token| token["audience"].as_str().unwrap_or_default() == audience);
         if in_pod || self.objects.driver_audiences(pod).iter().any(|wanted| wanted == audience) {
             return Ok(());
@@ -369,9 +378,29 @@ fn remove(tree: &mut Tree, field: &str) {
 
 /// Volume sources that need nothing from the API.
 const PLAIN_VOLUMES: [&str; 23] = [
-    "awsElasticBlockStore", "azureDisk", "cephfs", "cinder", "downwardAPI", "emptyDir", "fc", "flexVolume", "flocker",
-    "gcePersistentDisk", "gitRepo", "hostPath", "image", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume",
-    "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume", "name",
+    "awsElasticBlockStore",
+    "azureDisk",
+    "cephfs",
+    "cinder",
+    "downwardAPI",
+    "emptyDir",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "gitRepo",
+    "hostPath",
+    "image",
+    "iscsi",
+    "nfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+    "name",
 ];
 
 /// The first kind of object a mirror pod refers to, in the words of the refusal.
@@ -418,7 +447,11 @@ fn foreign_volume(volume: &Tree) -> Result<Option<&'static str>, String> {
     let known = volume.as_object().is_some_and(|fields| {
         fields.keys().any(|field| field != "name" && PLAIN_VOLUMES.contains(&field.as_str()))
     });
-    if known { Ok(None) } else { Err(format!("unknown volume type for volume  {}", quote(volume["name"].as_str().unwrap_or_default()))) }
+    if known {
+        Ok(None)
+    } else {
+        Err(format!("unknown volume type for volume  {}", quote(volume["name"].as_str().unwrap_or_default())))
+    }
 }
 
 fn projected_source(source: &Tree) -> Option<Result<&'static str, String>> {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -72,7 +72,7 @@ impl Authority {
     /// A new one of this name.
     pub fn create(name: &str, now: Timestamp) -> Result<Authority, PkiError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = params(name, &[], now, AUTHORITY_DAYS);
+        let mut params = params(name, None, now, AUTHORITY_DAYS);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
             KeyUsagePurpose::DigitalSignature,
@@ -119,37 +119,37 @@ impl Authority {
         Ok(format!("sha256:{}", hex(digest.as_ref())))
     }
 
-    /// A certificate for a client: the name is the user, the organizations are its groups.
-    pub fn client(&self, name: &str, groups: &[&str], now: Timestamp) -> Result<Issued, PkiError> {
-        self.issue(Purpose::Client, name, groups, &[], now)
+    /// A certificate for a client: the name is the user, the organization is its group.
+    pub fn client(&self, name: &str, group: Option<&str>, now: Timestamp) -> Result<Issued, PkiError> {
+        self.issue(Purpose::Client, name, group, &[], now)
     }
 
     /// A certificate to serve under `names`: host names and IP addresses.
     pub fn server(&self, name: &str, names: &[String], now: Timestamp) -> Result<Issued, PkiError> {
-        self.issue(Purpose::Server, name, &[], names, now)
+        self.issue(Purpose::Server, name, None, names, now)
     }
 
     /// The client certificate of a node's agent.
     pub fn node_client(&self, node: &str, now: Timestamp) -> Result<Issued, PkiError> {
-        self.client(&format!("system:node:{node}"), &[crate::groups::NODES], now)
+        self.client(&format!("system:node:{node}"), Some(crate::groups::NODES), now)
     }
 
     /// The certificate a node's agent serves with.
     pub fn node_server(&self, node: &str, names: &[String], now: Timestamp) -> Result<Issued, PkiError> {
-        self.issue(Purpose::Server, &format!("system:node:{node}"), &[crate::groups::NODES], names, now)
+        self.issue(Purpose::Server, &format!("system:node:{node}"), Some(crate::groups::NODES), names, now)
     }
 
-    /// A certificate for any purpose.
+    /// A certificate for any purpose, with at most one organization.
     pub fn issue(
         &self,
         purpose: Purpose,
         name: &str,
-        organizations: &[&str],
+        organization: Option<&str>,
         names: &[String],
         now: Timestamp,
     ) -> Result<Issued, PkiError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = params(name, organizations, now, LEAF_DAYS);
+        let mut params = params(name, organization, now, LEAF_DAYS);
         // Says "no authority" explicitly; only then is the subject key identifier written.
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
@@ -165,10 +165,10 @@ impl Authority {
     }
 }
 
-fn params(name: &str, organizations: &[&str], now: Timestamp, days: i32) -> CertificateParams {
+fn params(name: &str, organization: Option<&str>, now: Timestamp, days: i32) -> CertificateParams {
     let mut subject = DistinguishedName::new();
-    for organization in organizations {
-        subject.push(DnType::OrganizationName, *organization);
+    if let Some(organization) = organization {
+        subject.push(DnType::OrganizationName, organization);
     }
     subject.push(DnType::CommonName, name);
     let date = |at: Timestamp| {

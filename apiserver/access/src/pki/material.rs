@@ -37,25 +37,26 @@ pub struct Material {
 pub struct Identity {
     /// Names the API server is reached under; see [`serving_names`].
     pub serving_names: Vec<String>,
-    /// Groups of the administrator.
-    pub admin_groups: Vec<String>,
+    /// Group of the administrator.
+    pub admin_group: &'static str,
 }
 
 impl Identity {
     /// An administrator who may do everything: `dev` and `local`.
     pub fn privileged(serving_names: Vec<String>) -> Identity {
-        Identity { serving_names, admin_groups: vec![groups::MASTERS.to_owned()] }
+        Identity { serving_names, admin_group: groups::MASTERS }
     }
 
     /// An administrator by role: an installed server.
     pub fn installed(serving_names: Vec<String>) -> Identity {
-        Identity { serving_names, admin_groups: vec![groups::CLUSTER_ADMINS.to_owned()] }
+        Identity { serving_names, admin_group: groups::CLUSTER_ADMINS }
     }
 }
 
 /// The names a serving certificate carries in every cluster, with the node's own name and addresses.
 pub fn serving_names(service_address: IpAddr, domain: &str, own: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(String::from).into();
+    let mut names: Vec<String> =
+        ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(String::from).into();
     names.push(format!("kubernetes.default.svc.{domain}"));
     names.extend(["localhost", "127.0.0.1", "::1"].map(String::from));
     names.push(service_address.to_string());
@@ -76,7 +77,11 @@ impl Material {
 
     /// The material of `directory`. What is missing, expires soon or lacks a name is made anew; the
     /// authority is never replaced.
-    pub fn load_or_create(directory: &Path, identity: &Identity, now: Timestamp) -> Result<Material, PkiError> {
+    pub fn load_or_create(
+        directory: &Path,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<Material, PkiError> {
         let authority = match load(directory, "ca")? {
             Some(issued) => Authority::from_issued(issued)?,
             None => {
@@ -86,7 +91,8 @@ impl Material {
             }
         };
         Material::complete(authority, identity, now, &mut |wanted, issue| {
-            if let Some(issued) = load(directory, wanted.file)?.filter(|issued| wanted.is_met_by(issued, now)) {
+            if let Some(issued) = load(directory, wanted.file)?.filter(|issued| wanted.is_met_by(issued, now))
+            {
                 return Ok(issued);
             }
             let issued = issue()?;
@@ -101,18 +107,22 @@ impl Material {
         now: Timestamp,
         obtain: &mut Obtain<'_>,
     ) -> Result<Material, PkiError> {
-        let admin_groups: Vec<&str> = identity.admin_groups.iter().map(String::as_str).collect();
-        let mut get = |file, purpose, name: &str, groups: &[&str], names: &[String]| {
-            let wanted = Wanted { file, authority: authority.certificate(), name, groups, names };
-            obtain(&wanted, &mut || authority.issue(purpose, name, groups, names, now))
+        let mut get = |file, purpose, name: &str, group: Option<&str>, names: &[String]| {
+            let wanted = Wanted { file, authority: authority.certificate(), name, group, names };
+            obtain(&wanted, &mut || authority.issue(purpose, name, group, names, now))
         };
-        let serving = get("apiserver", Purpose::Server, "kube-apiserver", &[], &identity.serving_names)?;
-        let admin = get("admin", Purpose::Client, users::ADMIN, &admin_groups, &[])?;
+        let serving = get("apiserver", Purpose::Server, "kube-apiserver", None, &identity.serving_names)?;
+        let admin = get("admin", Purpose::Client, users::ADMIN, Some(identity.admin_group), &[])?;
         let controller_manager =
-            get("controller-manager", Purpose::Client, users::CONTROLLER_MANAGER, &[], &[])?;
-        let scheduler = get("scheduler", Purpose::Client, users::SCHEDULER, &[], &[])?;
-        let kubelet_client =
-            get("apiserver-kubelet-client", Purpose::Client, users::KUBELET_CLIENT, &[groups::MASTERS], &[])?;
+            get("controller-manager", Purpose::Client, users::CONTROLLER_MANAGER, None, &[])?;
+        let scheduler = get("scheduler", Purpose::Client, users::SCHEDULER, None, &[])?;
+        let kubelet_client = get(
+            "apiserver-kubelet-client",
+            Purpose::Client,
+            users::KUBELET_CLIENT,
+            Some(groups::MASTERS),
+            &[],
+        )?;
         Ok(Material { authority, serving, admin, controller_manager, scheduler, kubelet_client })
     }
 }
@@ -125,7 +135,7 @@ struct Wanted<'a> {
     file: &'static str,
     authority: &'a [u8],
     name: &'a str,
-    groups: &'a [&'a str],
+    group: Option<&'a str>,
     names: &'a [String],
 }
 
@@ -140,7 +150,7 @@ impl Wanted<'_> {
         let fresh = certificate.validity().not_after.timestamp() > (now + RENEW_BEFORE).as_second();
         fresh
             && common_name == Some(self.name)
-            && groups == self.groups
+            && groups == self.group.as_slice()
             && certificate.issuer() == authority.subject()
             && authority_key(&certificate).is_some_and(|key| Some(key) == subject_key(&authority))
             && self.has_names(&certificate)
@@ -160,7 +170,9 @@ impl Wanted<'_> {
 /// Which key signed the certificate. The directory is private, so the signature itself is not checked.
 fn authority_key<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
     certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(identifier) => identifier.key_identifier.as_ref().map(|key| key.0),
+        ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+            identifier.key_identifier.as_ref().map(|key| key.0)
+        }
         _ => None,
     })
 }
@@ -182,9 +194,12 @@ fn load(directory: &Path, name: &str) -> Result<Option<Issued>, PkiError> {
         private_file::read(path).map_err(|source| PkiError::File { path: path.clone(), source })
     };
     match (read(&certificate_path)?, read(&key_path)?) {
-        (Some(certificate), Some(key)) => Issued::from_pem(&certificate, &key)
-            .map(Some)
-            .ok_or(PkiError::Malformed { path: certificate_path, expected: "certificate with its PKCS #8 key" }),
+        (Some(certificate), Some(key)) => {
+            Issued::from_pem(&certificate, &key).map(Some).ok_or(PkiError::Malformed {
+                path: certificate_path,
+                expected: "certificate with its PKCS #8 key",
+            })
+        }
         (None, None) => Ok(None),
         // The key is written first: alone it is what a crash left, and is of no use.
         (None, Some(_)) => Ok(None),

@@ -16,7 +16,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// Serves with `identity`, and asks clients for a certificate of `authority`. A client without one
 /// may go on: it may have a token. One with a certificate of another authority may not.
-pub fn server_config(authority: &CertificateDer<'static>, identity: &Issued) -> Result<ServerConfig, PkiError> {
+pub fn server_config(
+    authority: &CertificateDer<'static>,
+    identity: &Issued,
+) -> Result<ServerConfig, PkiError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider())
         .allow_unauthenticated()
         .build()?;
@@ -37,7 +40,9 @@ pub fn client_config(
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(authority)?);
     Ok(match identity {
-        Some(identity) => builder.with_client_auth_cert(vec![identity.certificate.clone()], identity.key())?,
+        Some(identity) => {
+            builder.with_client_auth_cert(vec![identity.certificate.clone()], identity.key())?
+        }
         None => builder.with_no_client_auth(),
     })
 }

@@ -93,16 +93,16 @@ impl Attributes {
 
     /// The same for a subresource.
     #[must_use]
-    pub fn sub(mut self, subresource: &str) -> Attributes {
+    pub fn subresource(mut self, subresource: &str) -> Attributes {
         subresource.clone_into(&mut self.subresource);
         self
     }
 
     /// Whether the field selector demands `key=value`.
     pub fn requires_field(&self, key: &str, value: &str) -> bool {
-        self.fields.iter().any(|field| {
-            field.key == key && field.operator == Operator::Equals && field.values == [value]
-        })
+        self.fields
+            .iter()
+            .any(|field| field.key == key && field.operator == Operator::Equals && field.values == [value])
     }
 }
 

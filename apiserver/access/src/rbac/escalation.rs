@@ -54,7 +54,8 @@ pub fn check_role(
     };
     // The name is that of the request: a create has none.
     let request_name = if old.is_some() { name } else { "" };
-    let escalate = Attributes::resource("escalate", GROUP, resource).in_namespace(namespace).named(request_name);
+    let escalate =
+        Attributes::resource("escalate", GROUP, resource).in_namespace(namespace).named(request_name);
     if user.is_privileged() || authorizer.authorize(user, &escalate).is_allowed() {
         return Ok(());
     }
@@ -62,7 +63,10 @@ pub fn check_role(
     confirm(authorizer.roles, user, namespace, &Rule::of_role(role))
         .map_err(|why| Forbidden::rbac(resource, name, &why))?;
     let aggregates = has_aggregation(role) || old.is_some_and(has_aggregation);
-    if is_cluster_role && aggregates && confirm(authorizer.roles, user, namespace, &Rule::full_authority()).is_err() {
+    if is_cluster_role
+        && aggregates
+        && confirm(authorizer.roles, user, namespace, &Rule::full_authority()).is_err()
+    {
         let why = "must have cluster-admin privileges to use the aggregationRule";
         return Err(Forbidden::rbac(resource, name, why).into());
     }
@@ -77,7 +81,8 @@ pub fn check_binding(authorizer: &Authorizer<'_>, user: &UserInfo, binding: &Tre
     };
     let reference = RoleRef::of_binding(binding);
     let role_resource = if reference.kind == "ClusterRole" { "clusterroles" } else { "roles" };
-    let bind = Attributes::resource("bind", GROUP, role_resource).in_namespace(namespace).named(&reference.name);
+    let bind =
+        Attributes::resource("bind", GROUP, role_resource).in_namespace(namespace).named(&reference.name);
     if user.is_privileged() || authorizer.authorize(user, &bind).is_allowed() {
         return Ok(());
     }
@@ -182,7 +187,8 @@ fn rule_covers(rule: &Rule, part: &Rule) -> bool {
     });
     // A part for all names is covered only by a rule for all names.
     let names = rule.resource_names.is_empty()
-        || (!part.resource_names.is_empty() && part.resource_names.iter().all(|name| rule.resource_names.contains(name)));
+        || (!part.resource_names.is_empty()
+            && part.resource_names.iter().all(|name| rule.resource_names.contains(name)));
     has(&rule.verbs, &part.verbs) && has(&rule.api_groups, &part.api_groups) && resources && urls && names
 }
 

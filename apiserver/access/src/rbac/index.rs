@@ -117,7 +117,12 @@ impl Index {
         self.roles.get(&(Arc::from(namespace), Arc::from(name)))
     }
 
-    fn visit_binding(&self, binding: &Binding, user: &UserInfo, visit: &mut dyn FnMut(Found<'_>) -> bool) -> bool {
+    fn visit_binding(
+        &self,
+        binding: &Binding,
+        user: &UserInfo,
+        visit: &mut dyn FnMut(Found<'_>) -> bool,
+    ) -> bool {
         let subject = binding.subjects.iter().find(|subject| subject.is(user));
         let subject = subject.expect("looked up by one of the user's subjects");
         let Some(rules) = self.rules(&binding.role_kind, &binding.role, &binding.namespace) else {
@@ -186,7 +191,8 @@ impl Subject {
                     "" => binding_namespace,
                     namespace => namespace,
                 };
-                (!namespace.is_empty()).then(|| Subject::ServiceAccount { namespace: namespace.to_owned(), name })
+                (!namespace.is_empty())
+                    .then(|| Subject::ServiceAccount { namespace: namespace.to_owned(), name })
             }
             _ => None,
         }

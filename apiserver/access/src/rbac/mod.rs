@@ -10,15 +10,18 @@ mod attributes;
 mod escalation;
 mod index;
 mod review;
+mod review_faults;
 mod rule;
 
 pub use aggregation::aggregated_rules;
 pub use attributes::{Attributes, Forbidden, Operator, Requirement, forbidden};
-pub use escalation::{RoleRef, Refusal, check_binding, check_role, covers};
+pub use escalation::{Refusal, RoleRef, check_binding, check_role, covers};
 pub use index::Index;
 pub use review::{
-    Resolved, Specification, parse_fields, parse_labels, rules_for, rules_review_status, specification, status,
+    Resolved, Specification, parse_fields, parse_labels, rules_for, rules_review_status, specification,
+    status,
 };
+pub use review_faults::{Fault, FaultKind, review_faults};
 pub use rule::Rule;
 
 use crate::go;

@@ -39,8 +39,10 @@ pub fn specification(spec: &Tree, requester: Option<&UserInfo>) -> Specification
     }
 
     let mut errors = Vec::new();
-    let fields = selector(&resource["fieldSelector"], "fieldSelector", &mut errors, parse_fields, field_requirement);
-    let labels = selector(&resource["labelSelector"], "labelSelector", &mut errors, parse_labels, label_requirement);
+    let fields =
+        selector(&resource["fieldSelector"], "fieldSelector", &mut errors, parse_fields, field_requirement);
+    let labels =
+        selector(&resource["labelSelector"], "labelSelector", &mut errors, parse_labels, label_requirement);
     let version = match text(resource, "version") {
         version if version.is_empty() => "*".to_owned(),
         version => version,
@@ -158,9 +160,12 @@ pub fn parse_fields(raw: &str) -> Option<Vec<Requirement>> {
     let terms = raw.split(',').filter(|term| !term.is_empty());
     terms
         .map(|term| {
-            let (key, operator, value) = [("!=", Operator::NotEquals), ("==", Operator::Equals), ("=", Operator::Equals)]
-                .into_iter()
-                .find_map(|(sign, operator)| term.split_once(sign).map(|(key, value)| (key, operator, value)))?;
+            let (key, operator, value) =
+                [("!=", Operator::NotEquals), ("==", Operator::Equals), ("=", Operator::Equals)]
+                    .into_iter()
+                    .find_map(|(sign, operator)| {
+                        term.split_once(sign).map(|(key, value)| (key, operator, value))
+                    })?;
             Some(Requirement { key: key.to_owned(), operator, values: vec![value.to_owned()] })
         })
         .collect()
@@ -219,7 +224,9 @@ fn parse_label_term(term: &str) -> Option<Requirement> {
 
 fn is_label_key(key: &str) -> bool {
     match key.split_once('/') {
-        Some((prefix, name)) => crate::user::is_dns_subdomain(prefix) && !name.is_empty() && is_label_value(name),
+        Some((prefix, name)) => {
+            crate::user::is_dns_subdomain(prefix) && !name.is_empty() && is_label_value(name)
+        }
         None => !key.is_empty() && is_label_value(key),
     }
 }

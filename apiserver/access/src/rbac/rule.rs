@@ -62,7 +62,10 @@ impl Rule {
             return self.non_resource_urls.iter().any(|url| path_matches(url, &request.path));
         }
         has_or_all(&self.api_groups, &request.group)
-            && self.resources.iter().any(|rule| resource_matches(rule, &request.resource, &request.subresource))
+            && self
+                .resources
+                .iter()
+                .any(|rule| resource_matches(rule, &request.resource, &request.subresource))
             && (self.resource_names.is_empty() || self.resource_names.contains(&request.name))
     }
 
@@ -96,7 +99,9 @@ fn resource_matches(rule: &str, resource: &str, subresource: &str) -> bool {
     }
     match subresource {
         "" => rule == resource,
-        sub => rule.split_once('/').is_some_and(|(have, rest)| rest == sub && (have == resource || have == "*")),
+        sub => {
+            rule.split_once('/').is_some_and(|(have, rest)| rest == sub && (have == resource || have == "*"))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod verifier;
 
 pub use claims::{BoundTo, Claims, Reference};
 pub use signer::{Key, Signer, SignerError};
-pub use verifier::{BoundObjects, Stored, VerifyError, Verified, Verifier};
+pub use verifier::{BoundObjects, Stored, Verified, Verifier, VerifyError};
 
 /// The issuer, and the only audience, unless configured otherwise.
 pub const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

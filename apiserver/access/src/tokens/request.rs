@@ -127,7 +127,12 @@ pub fn prepare(request: &mut Tree, account: &Tree, terms: &Terms<'_>) -> Result<
 pub fn check_names(request: &Tree, namespace: &str, name: &str) -> Result<(), RequestError> {
     let checks = [
         ("name", "metadata.name", name, "must match the service account name if specified"),
-        ("namespace", "metadata.namespace", namespace, "must match the service account namespace if specified"),
+        (
+            "namespace",
+            "metadata.namespace",
+            namespace,
+            "must match the service account namespace if specified",
+        ),
     ];
     for (key, field, path, detail) in checks {
         let given = text(&request["metadata"][key]);
@@ -145,7 +150,12 @@ fn check_lifetime(value: &Tree) -> Result<(), RequestError> {
         SECONDS_MIN..=SECONDS_MAX => return Ok(()),
         _ => "may not specify a duration larger than 2^32 seconds",
     };
-    Err(RequestError::Invalid { name: String::new(), field: "spec.expirationSeconds", value: value.clone(), detail })
+    Err(RequestError::Invalid {
+        name: String::new(),
+        field: "spec.expirationSeconds",
+        value: value.clone(),
+        detail,
+    })
 }
 
 /// The token of a prepared request.
@@ -179,7 +189,12 @@ pub fn grant(
     Ok(Grant { claims, expiration: seconds(terms.now) + SignedDuration::from_secs(asked) })
 }
 
-fn bind(wanted: &Tree, namespace: &str, account: &str, objects: &dyn Bindable) -> Result<BoundTo, RequestError> {
+fn bind(
+    wanted: &Tree,
+    namespace: &str,
+    account: &str,
+    objects: &dyn Bindable,
+) -> Result<BoundTo, RequestError> {
     if !wanted.is_object() {
         return Ok(BoundTo::Account);
     }

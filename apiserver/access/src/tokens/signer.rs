@@ -68,13 +68,15 @@ impl Key {
 
     /// The private key, PKCS #8 in PEM.
     pub fn to_pem(&self) -> Result<String, SignerError> {
-        let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = self.pair.as_der().map_err(|_| SignerError::Generate)?;
+        let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> =
+            self.pair.as_der().map_err(|_| SignerError::Generate)?;
         Ok(pem("PRIVATE KEY", der.as_ref()))
     }
 
     fn of(pair: KeyPair) -> Result<Key, SignerError> {
         let public = pair.public_key();
-        let spki: aws_lc_rs::encoding::PublicKeyX509Der<'_> = public.as_der().map_err(|_| SignerError::Generate)?;
+        let spki: aws_lc_rs::encoding::PublicKeyX509Der<'_> =
+            public.as_der().map_err(|_| SignerError::Generate)?;
         let id = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, spki.as_ref()));
         let modulus = public.modulus().big_endian_without_leading_zero().to_vec();
         let exponent = public.exponent().big_endian_without_leading_zero().to_vec();

@@ -218,7 +218,9 @@ fn check_bound(claims: &Claims, now: Timestamp, objects: &dyn BoundObjects) -> R
         BoundTo::Pod { pod, .. } => {
             check("pod", "service account pod ref claim", objects.pod(namespace, &pod.name), pod)
         }
-        BoundTo::Node(node) => check("node", "service account node ref claim", objects.node(&node.name), node),
+        BoundTo::Node(node) => {
+            check("node", "service account node ref claim", objects.node(&node.name), node)
+        }
     }
 }
 
