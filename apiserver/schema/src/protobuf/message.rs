@@ -81,7 +81,7 @@ fn message(package: &str, name: &str) -> Option<&'static Message> {
         return Some(message);
     }
     let mut fields: Vec<Field> = tables::message(package, name).map(field).collect();
-    if fields.is_empty() && !is_known_empty(package, name) {
+    if fields.is_empty() {
         return None;
     }
     fields.sort_by_key(|field| field.number);
@@ -91,17 +91,10 @@ fn message(package: &str, name: &str) -> Option<&'static Message> {
     Some(known.write().expect("no writer panics").entry(key).or_insert(compiled))
 }
 
-/// Messages without fields have no rows: they are those that some other message names.
-fn is_known_empty(package: &str, name: &str) -> bool {
-    matches!(
-        (package, name),
-        ("k8s.io.api.flowcontrol.v1", "FlowSchemaSpecEmpty") | ("k8s.io.api.node.v1", "Empty")
-    )
-}
-
 fn field(row: tables::MessageRow) -> Field {
     let (cardinality, ty) = typed(row.ty);
-    let inline = row.name.starts_with("(inline)");
+    // An embedded struct without a JSON name of its own is inlined as well.
+    let inline = row.name.is_empty() || row.name.starts_with("(inline)");
     let cardinality = if inline { Cardinality::Inline } else { cardinality };
     Field { number: row.number, name: row.name, cardinality, ty, omission: row.omission }
 }
