@@ -9,8 +9,11 @@
 pub mod scheduler;
 
 mod catalog;
+mod deployment;
 mod garbage;
 mod namespace;
+mod ownership;
+mod replicaset;
 mod resources;
 mod rootca;
 mod serviceaccount;
@@ -19,7 +22,8 @@ mod views;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use runtime::{Cache, Client, Source, View};
+use runtime::events::Style;
+use runtime::{Cache, Client, Recorder, Source, View};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -37,12 +41,22 @@ pub enum Controller {
     RootCa,
     /// Deletes what has lost its owners.
     GarbageCollector,
+    /// Rolls deployments.
+    Deployment,
+    /// Keeps pods in number.
+    ReplicaSet,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 4] =
-        [Controller::Namespace, Controller::ServiceAccount, Controller::RootCa, Controller::GarbageCollector];
+    pub const ALL: [Controller; 6] = [
+        Controller::Namespace,
+        Controller::ServiceAccount,
+        Controller::RootCa,
+        Controller::GarbageCollector,
+        Controller::Deployment,
+        Controller::ReplicaSet,
+    ];
 }
 
 /// What the controllers must be told.
@@ -109,8 +123,26 @@ fn start(
     if wanted(Controller::GarbageCollector) {
         garbage::start(&mut house, emptied);
     }
+    let pods = Cache::<views::Pod>::new();
+    start_workloads(&mut house, &pods, &wanted);
+    house.follow(&pods, Source::all(&resources::PODS));
     house.follow(&namespaces, Source::all(&resources::NAMESPACES));
     house.tasks
+}
+
+fn start_workloads(house: &mut House<'_>, pods: &Cache<views::Pod>, wanted: &dyn Fn(Controller) -> bool) {
+    let sets = Cache::<views::Whole<views::ReplicaSet>>::new();
+    let deployments = Cache::<views::Whole<views::Deployment>>::new();
+    if wanted(Controller::ReplicaSet) {
+        replicaset::start(house, &sets, pods);
+    }
+    if wanted(Controller::Deployment) {
+        deployment::start(house, &deployments, &sets, pods);
+        house.follow(&deployments, Source::all(&resources::DEPLOYMENTS));
+    }
+    if wanted(Controller::ReplicaSet) || wanted(Controller::Deployment) {
+        house.follow(&sets, Source::all(&resources::REPLICA_SETS));
+    }
 }
 
 /// What a controller needs to start.
@@ -125,6 +157,11 @@ impl House<'_> {
     /// A client with the identity of a controller.
     fn client(&self, controller: &str) -> Client {
         (self.client_for)(controller)
+    }
+
+    /// A recorder of core/v1 events.
+    fn recorder(&self, client: &Client, component: &str) -> Recorder {
+        Recorder::start(client.clone(), component, Style::Count, self.cancel.clone())
     }
 
     /// Starts filling a cache; after this no listener may be added.

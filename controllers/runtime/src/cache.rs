@@ -129,7 +129,7 @@ impl<T: View> Cache<T> {
             objects.into_iter().map(|object| (object.metadata().key(), object)).collect();
         let gone: Vec<Key> = self.read().objects.keys().filter(|key| !incoming.contains_key(key)).cloned().collect();
         for key in gone {
-            self.remove(&key);
+            self.remove(&key, 0);
         }
         while let Some((_, object)) = incoming.pop_first() {
             self.put(object);
@@ -143,6 +143,8 @@ impl<T: View> Cache<T> {
         let key = object.metadata().key();
         let old = {
             let mut state = self.write();
+            // Before anyone is told, so that who reacts finds what it waited for.
+            state.position = state.position.max(object.metadata().position());
             let old = state.objects.insert(key.clone(), Arc::clone(&object));
             if let Some(old) = &old {
                 state.forget_groups(&key, old);
@@ -159,13 +161,13 @@ impl<T: View> Cache<T> {
         if !unchanged {
             self.tell(&Change { old: old.as_ref(), new: Some(&object) });
         }
-        self.advance(object.metadata().position());
     }
 
-    /// Takes one deleted object out.
-    pub fn remove(&self, key: &Key) {
+    /// Takes one object out that was deleted at this position.
+    pub fn remove(&self, key: &Key, position: u64) {
         let old = {
             let mut state = self.write();
+            state.position = state.position.max(position);
             let old = state.objects.remove(key);
             if let Some(old) = &old {
                 state.forget_groups(key, old);

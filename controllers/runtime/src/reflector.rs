@@ -130,8 +130,7 @@ async fn watch<T: View>(cache: &Cache<T>, client: &Client, source: &Source, mut 
             }
             WatchEvent::Deleted(object) => {
                 from.clone_from(&object.metadata().resource_version);
-                cache.remove(&object.metadata().key());
-                cache.advance(position(&from));
+                cache.remove(&object.metadata().key(), position(&from));
             }
             WatchEvent::Bookmark(bookmark) => {
                 from = bookmark.metadata.resource_version;

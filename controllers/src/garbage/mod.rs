@@ -48,12 +48,7 @@ struct Collector {
 
 pub(crate) fn start(house: &mut House<'_>, emptied: Emptied) {
     let client = house.client("generic-garbage-collector");
-    let recorder = Recorder::start(
-        client.clone(),
-        "garbage-collector-controller",
-        runtime::events::Style::Count,
-        house.cancel.clone(),
-    );
+    let recorder = house.recorder(&client, "garbage-collector-controller");
     let known = Known { graph: Arc::default(), queue: Queue::new(), recorder };
     let monitors = Monitors::new(house.reader.clone(), client.clone(), known.clone(), emptied, house.cancel.clone());
     house.tasks.spawn(Arc::clone(&monitors).run());
