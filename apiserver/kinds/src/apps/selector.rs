@@ -1,0 +1,89 @@
+//! The selector of a workload: required, not empty, and true of the template's labels.
+
+use serde_json::Value;
+
+use crate::field::{self, BadValue, Error, Path};
+use crate::selector::{Leniency, validate_label_selector};
+use crate::tree::{at, entries_at, list_at, map_at, str_at, strings_at};
+
+/// Everything wrong with the selector in `spec`.
+pub(super) fn validate(spec: &Value, path: &Path) -> Vec<Error> {
+    let path = path.child("selector");
+    let Some(selector) = at(spec, "selector") else { return vec![field::required(&path, "")] };
+    let mut errors = validate_label_selector(spec, "selector", Leniency::default(), &path);
+    if is_empty(selector) {
+        errors.push(field::invalid(&path, printed(Some(selector)), "empty selector is invalid for deployment"));
+    }
+    errors
+}
+
+fn is_empty(selector: &Value) -> bool {
+    map_at(selector, "matchLabels").is_none_or(serde_json::Map::is_empty)
+        && list_at(selector, "matchExpressions").is_empty()
+}
+
+/// Whether upstream can evaluate the selector. What it cannot is told beyond the rules of [`validate`].
+pub(super) fn is_usable(spec: &Value) -> bool {
+    validate_label_selector(spec, "selector", Leniency::default(), &Path::root()).is_empty()
+}
+
+/// Whether the selector in `spec` selects pods with the labels of `template`. An absent selector selects nothing.
+pub(super) fn matches_template(spec: &Value, template: &Value) -> bool {
+    let Some(selector) = at(spec, "selector") else { return false };
+    let labels = entries_at(template, "metadata.labels");
+    let value_of = |key: &str| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+    let by_labels = entries_at(selector, "matchLabels").into_iter().all(|(key, value)| value_of(key) == Some(value));
+    by_labels
+        && list_at(selector, "matchExpressions").iter().all(|expression| {
+            let value = value_of(str_at(expression, "key"));
+            let listed = value.is_some_and(|value| strings_at(expression, "values").contains(&value));
+            match str_at(expression, "operator") {
+                "In" => listed,
+                "NotIn" => !listed,
+                "Exists" => value.is_some(),
+                _ => value.is_none(),
+            }
+        })
+}
+
+/// Whether the selector restricts nothing. An absent one is not empty: it selects nothing.
+pub(super) fn selects_all(spec: &Value) -> bool {
+    at(spec, "selector").is_some_and(is_empty)
+}
+
+/// The selector as Go prints it: labels before expressions.
+pub(super) fn printed(selector: Option<&Value>) -> BadValue {
+    let Some(selector) = selector else { return BadValue::Json(Value::Null) };
+    let part = |name: &str| at(selector, name).map(|value| format!("\"{name}\":{}", field::go_json(value)));
+    let parts: Vec<String> = ["matchLabels", "matchExpressions"].into_iter().filter_map(part).collect();
+    BadValue::Printed(format!("{{{}}}", parts.join(",")))
+}
+
+/// What is wrong with a selector that has changed.
+pub(super) fn immutable(new: &Value, old: &Value) -> Option<Error> {
+    let (new, old) = (at(new, "spec.selector"), at(old, "spec.selector"));
+    let same = crate::tree::same(new, old);
+    (!same).then(|| field::invalid(&Path::new("spec.selector"), printed(new), crate::meta::IMMUTABLE))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn selectors_match_labels() {
+        let template = json!({"metadata": {"labels": {"app": "x", "tier": "web"}}});
+        for (selector, matches) in [
+            (json!({"matchLabels": {"app": "x"}}), true),
+            (json!({"matchLabels": {"app": "y"}}), false),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["web"]}]}), true),
+            (json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["web"]}]}), false),
+            (json!({"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}), true),
+            (json!({}), true),
+        ] {
+            assert_eq!(matches_template(&json!({"selector": selector}), &template), matches, "{selector}");
+        }
+    }
+}
