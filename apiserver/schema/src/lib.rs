@@ -13,6 +13,7 @@ mod node;
 pub mod openapi;
 pub mod protobuf;
 pub mod quantity;
+pub mod selectors;
 pub mod time;
 
 pub use builtin::{definition, kind};
