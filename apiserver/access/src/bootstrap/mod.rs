@@ -1,9 +1,9 @@
 //! What a fresh cluster allows: the roles, bindings and namespaces that are there from the start.
 //!
 //! The facts are a table ([`policy.txt`](../../src/bootstrap/policy.txt)); this module only
-//! writes them out as objects. When and how they are stored, and that roles carrying the
-//! `autoupdate` annotation are completed again at every start, is decided elsewhere.
+//! writes them out as objects and compares them with stored ones. It stores nothing.
 
+mod reconcile;
 mod table;
 
 use std::sync::OnceLock;
@@ -12,6 +12,8 @@ use serde_json::json;
 
 use crate::Tree;
 use crate::rbac::{GROUP, Rule, aggregated_rules};
+pub use reconcile::{Reconciled, reconcile};
+
 use table::{Binding, Entry, Role, SubjectRef};
 
 const API_VERSION: &str = "rbac.authorization.k8s.io/v1";

@@ -97,3 +97,48 @@ fn namespaces_are_the_four_of_every_cluster() {
     let names: Vec<Tree> = namespaces().iter().map(|tree| tree["metadata"]["name"].clone()).collect();
     assert_eq!(names, ["default", "kube-node-lease", "kube-public", "kube-system"]);
 }
+
+#[test]
+fn what_is_missing_is_put_back_and_what_was_added_stays() {
+    let objects = objects();
+    let shipped = find(&objects, "ClusterRole", "system:node-bootstrapper");
+    let check = |kind: &str, name: &str, change: &dyn Fn(&mut Tree), want: &dyn Fn(&mut Tree)| {
+        let shipped = find(&objects, kind, name);
+        let (mut stored, mut wanted) = (shipped.clone(), shipped.clone());
+        change(&mut stored);
+        want(&mut wanted);
+        let got = match reconcile(&stored, shipped) {
+            Reconciled::Keep => stored,
+            Reconciled::Update(tree) | Reconciled::Recreate(tree) => tree,
+        };
+        assert_eq!(got, wanted, "{name}");
+    };
+    let same = |_: &mut Tree| {};
+    assert_eq!(reconcile(shipped, shipped), Reconciled::Keep);
+    let role = "system:node-bootstrapper";
+    let extra = |tree: &mut Tree| tree["metadata"]["labels"]["mine"] = "1".into();
+    check("ClusterRole", role, &extra, &extra);
+    check("ClusterRole", role, &|tree| tree["metadata"]["labels"] = json!({}), &same);
+    let one_verb = |tree: &mut Tree| tree["rules"][0]["verbs"] = json!(["create", "get", "watch"]);
+    let put_back = |tree: &mut Tree| {
+        one_verb(tree);
+        let missing = json!({"verbs": ["list"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"]});
+        tree["rules"].as_array_mut().expect("rules").push(missing);
+    };
+    check("ClusterRole", role, &one_verb, &put_back);
+    let protected = |tree: &mut Tree| {
+        tree["rules"] = json!([]);
+        tree["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] = "false".into();
+    };
+    check("ClusterRole", role, &protected, &protected);
+    let gathered = |tree: &mut Tree| tree["rules"] = json!([]);
+    check("ClusterRole", "admin", &gathered, &gathered);
+    check(
+        "ClusterRole",
+        "admin",
+        &|tree| tree["aggregationRule"] = json!({"clusterRoleSelectors": []}),
+        &same,
+    );
+    check("ClusterRoleBinding", "cluster-admin", &|tree| tree["subjects"] = json!([]), &same);
+    check("ClusterRoleBinding", "cluster-admin", &|tree| tree["roleRef"]["name"] = "view".into(), &same);
+}

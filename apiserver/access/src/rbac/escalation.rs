@@ -38,7 +38,6 @@ pub enum Refusal {
 }
 
 /// Whether `user` may write this Role or ClusterRole. `old` is the stored one on update.
-/// An update that changes only what garbage collection needs is for the caller to let pass.
 pub fn check_role(
     authorizer: &Authorizer<'_>,
     user: &UserInfo,
@@ -52,6 +51,9 @@ pub fn check_role(
         true => "",
         false => role["metadata"]["namespace"].as_str().unwrap_or_default(),
     };
+    if old.is_some_and(|old| changes_only_collection(role, old)) {
+        return Ok(());
+    }
     // The name is that of the request: a create has none.
     let request_name = if old.is_some() { name } else { "" };
     let escalate =
@@ -73,7 +75,8 @@ pub fn check_role(
     Ok(())
 }
 
-/// Whether `user` may write this RoleBinding or ClusterRoleBinding.
+/// Whether `user` may write this RoleBinding or ClusterRoleBinding. For an update, ask
+/// [`changes_only_collection`] first: such a change is not checked.
 pub fn check_binding(authorizer: &Authorizer<'_>, user: &UserInfo, binding: &Tree) -> Result<(), Refusal> {
     let (resource, namespace) = match binding["kind"] == "ClusterRoleBinding" {
         true => ("clusterrolebindings", ""),
@@ -92,6 +95,21 @@ pub fn check_binding(authorizer: &Authorizer<'_>, user: &UserInfo, binding: &Tre
     let name = binding["metadata"]["name"].as_str().unwrap_or_default();
     confirm(authorizer.roles, user, namespace, &rules)
         .map_err(|why| Forbidden::rbac(resource, name, &why).into())
+}
+
+/// Whether an update changes only what garbage collection works with: owners and finalizers. Who
+/// cannot grant a role must still be able to let it go.
+pub fn changes_only_collection(new: &Tree, old: &Tree) -> bool {
+    let rest = |object: &Tree| {
+        let mut object = object.clone();
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            for field in ["ownerReferences", "finalizers", "managedFields", "selfLink", "resourceVersion"] {
+                metadata.remove(field);
+            }
+        }
+        object
+    };
+    rest(new) == rest(old)
 }
 
 impl RoleRef {

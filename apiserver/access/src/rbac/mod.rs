@@ -15,7 +15,7 @@ mod rule;
 
 pub use aggregation::aggregated_rules;
 pub use attributes::{Attributes, Forbidden, Operator, Requirement, forbidden};
-pub use escalation::{Refusal, RoleRef, check_binding, check_role, covers};
+pub use escalation::{Refusal, RoleRef, changes_only_collection, check_binding, check_role, covers};
 pub use index::Index;
 pub use review::{
     Resolved, Specification, parse_fields, parse_labels, rules_for, rules_review_status, specification,

@@ -273,6 +273,13 @@ fn nobody_grants_a_role_they_do_not_hold() {
         aggregated,
         "clusterroles.rbac.authorization.k8s.io \"esc\" is forbidden: must have cluster-admin privileges to use the aggregationRule",
     );
+    let strong = role("Role", "ns", "r", &["get - secrets -"]);
+    let mut owned = strong.clone();
+    owned["metadata"]["finalizers"] = json!(["x"]);
+    let user = UserInfo::authenticated("alice", &[]);
+    assert_eq!(check_role(&chain, &user, &owned, Some(&strong)), Ok(()), "finalizers are not checked");
+    owned["metadata"]["labels"] = json!({"a": "b"});
+    assert!(check_role(&chain, &user, &owned, Some(&strong)).is_err(), "labels are, though the rules stay");
     check("bob", role("Role", "ns", "escalated", &["* - secrets -"]), "");
     let root = UserInfo::authenticated("root", &[crate::groups::MASTERS]);
     assert_eq!(check_role(&chain, &root, &role("ClusterRole", "", "x", &["* * * -"]), None), Ok(()));
