@@ -8,6 +8,8 @@ mod log_store;
 mod member;
 mod network;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub(crate) use applier::Applier;
