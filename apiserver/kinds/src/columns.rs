@@ -42,8 +42,13 @@ impl Column {
     }
 
     /// The column of object names.
-    pub const NAME: Column =
-        Column { name: "Name", r#type: "string", format: "name", description: "Name of the object.", priority: 0 };
+    pub const NAME: Column = Column {
+        name: "Name",
+        r#type: "string",
+        format: "name",
+        description: "Name of the object.",
+        priority: 0,
+    };
 
     /// The column of ages.
     pub const AGE: Column = Column::text("Age", "Time since the object was created.");
@@ -52,7 +57,13 @@ impl Column {
 /// Columns of a kind without columns of its own.
 pub const PLAIN: &[Column] = &[
     Column::NAME,
-    Column { name: "Created At", r#type: "date", format: "", description: "When the object was created.", priority: 0 },
+    Column {
+        name: "Created At",
+        r#type: "date",
+        format: "",
+        description: "When the object was created.",
+        priority: 0,
+    },
 ];
 
 /// Cells for [`PLAIN`].
@@ -102,7 +113,11 @@ pub fn human_duration(nanoseconds: i64) -> String {
 }
 
 fn two(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
-    if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit}{small}{small_unit}") }
+    if small == 0 {
+        format!("{large}{large_unit}")
+    } else {
+        format!("{large}{large_unit}{small}{small_unit}")
+    }
 }
 
 /// A text cell, `<none>` when empty.
@@ -112,7 +127,8 @@ pub fn or_none(text: &str) -> String {
 
 /// The string map at a path as `key=value,key=value`, `<none>` when empty.
 pub fn labels(obj: &Value, path: &str) -> String {
-    let pairs: Vec<String> = entries_at(obj, path).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<String> =
+        entries_at(obj, path).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
     or_none(&pairs.join(","))
 }
 
@@ -179,7 +195,10 @@ mod tests {
             {"key": "a", "operator": "In", "values": ["y", "x"]}, {"key": "c", "operator": "DoesNotExist"}]}});
         assert_eq!(label_selector(&obj, "s"), "a in (x,y),b=2,!c");
         assert_eq!(label_selector(&obj, "t"), "<none>");
-        assert_eq!(label_selector(&json!({"s": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}), "s"), "<error>");
+        assert_eq!(
+            label_selector(&json!({"s": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}), "s"),
+            "<error>"
+        );
         assert_eq!(labels(&json!({"s": {"a": "1", "b": ""}}), "s"), "a=1,b=");
     }
 }

@@ -97,7 +97,8 @@ fn begin(strategy: &dyn Strategy, obj: &mut Value, requested: Option<i64>, now: 
 
 /// A second DELETE may only shorten the wait, counted from when the first came.
 fn shorten(obj: &mut Value, requested: Option<i64>, now: Timestamp) -> Grace {
-    let current = int_at(obj, "metadata.deletionGracePeriodSeconds").map_or(0, |seconds| if seconds < 0 { 1 } else { seconds });
+    let current = int_at(obj, "metadata.deletionGracePeriodSeconds")
+        .map_or(0, |seconds| if seconds < 0 { 1 } else { seconds });
     if current == 0 {
         return Grace::None;
     }
@@ -165,4 +166,129 @@ fn collector_finalizer(before: &[&str], options: Options) -> Option<&'static str
 fn timestamp(start: Timestamp, seconds: i64) -> String {
     let end = start.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(start);
     Timestamp::from_second(end.as_second()).expect("the second of a timestamp is one").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::Error;
+    use crate::{Resource, Subresource};
+
+    /// Something with a grace of ten seconds, unless asked otherwise.
+    struct Graceful;
+
+    impl Strategy for Graceful {
+        fn resource(&self) -> &'static Resource {
+            crate::resource!("", "v1", "pods")
+        }
+
+        fn validate(&self, _obj: &Value) -> Vec<Error> {
+            Vec::new()
+        }
+
+        fn validate_update(&self, _sub: Subresource, _new: &Value, _old: &Value) -> Vec<Error> {
+            Vec::new()
+        }
+
+        fn graceful_period(&self, _obj: &Value, requested: Option<i64>) -> Option<i64> {
+            Some(requested.unwrap_or(10))
+        }
+    }
+
+    const NOW: &str = "2024-01-01T00:00:30Z";
+
+    fn check(strategy: &dyn Strategy, metadata: Value, options: Options, expected: (&str, Value)) {
+        let now = NOW.parse().expect("a timestamp");
+        let (verb, metadata) = match plan(strategy, &json!({ "metadata": metadata }), options, now) {
+            Deletion::Remove(obj) => ("remove", obj["metadata"].clone()),
+            Deletion::Mark(obj) => ("mark", obj["metadata"].clone()),
+            Deletion::Pending => ("pending", Value::Null),
+        };
+        assert_eq!((verb, metadata), expected);
+    }
+
+    fn plain() -> &'static dyn Strategy {
+        crate::strategy("", "v1", "configmaps").expect("registered")
+    }
+
+    fn grace(seconds: i64) -> Options {
+        Options { grace_period_seconds: Some(seconds), ..Options::default() }
+    }
+
+    fn propagate(propagation: Propagation) -> Options {
+        Options { propagation: Some(propagation), ..Options::default() }
+    }
+
+    #[test]
+    fn an_object_without_finalizers_goes_at_once() {
+        check(plain(), json!({"name": "a"}), Options::default(), ("remove", json!({"name": "a"})));
+        check(plain(), json!({"name": "a"}), grace(30), ("remove", json!({"name": "a"})));
+        check(
+            plain(),
+            json!({"finalizers": ["orphan"]}),
+            propagate(Propagation::Background),
+            ("remove", json!({"finalizers": []})),
+        );
+    }
+
+    #[test]
+    fn finalizers_make_it_wait() {
+        let marked = json!({"generation": 3, "finalizers": ["a/b"], "deletionTimestamp": NOW, "deletionGracePeriodSeconds": 0});
+        check(
+            plain(),
+            json!({"generation": 2, "finalizers": ["a/b"]}),
+            Options::default(),
+            ("mark", marked.clone()),
+        );
+        // Asked again, it is marked the same way and counts no further generation.
+        check(plain(), marked.clone(), Options::default(), ("mark", marked));
+        check(
+            plain(),
+            json!({}),
+            propagate(Propagation::Foreground),
+            (
+                "mark",
+                json!({"finalizers": ["foregroundDeletion"], "deletionTimestamp": NOW, "deletionGracePeriodSeconds": 0}),
+            ),
+        );
+    }
+
+    #[test]
+    fn events_know_no_collector() {
+        let events = crate::strategy("", "v1", "events").expect("registered");
+        check(events, json!({}), propagate(Propagation::Foreground), ("remove", json!({})));
+    }
+
+    #[test]
+    fn grace_is_granted_once_and_only_shortened() {
+        let at = |until: &str, seconds: i64| json!({"deletionTimestamp": until, "deletionGracePeriodSeconds": seconds});
+        check(&Graceful, json!({}), Options::default(), ("mark", at("2024-01-01T00:00:40Z", 10)));
+        check(&Graceful, json!({}), grace(0), ("remove", at(NOW, 0)));
+        check(&Graceful, json!({}), grace(-5), ("mark", at("2024-01-01T00:00:31Z", 1)));
+
+        let waiting = at("2024-01-01T00:01:00Z", 30);
+        check(&Graceful, waiting.clone(), Options::default(), ("pending", Value::Null));
+        check(&Graceful, waiting.clone(), grace(60), ("pending", Value::Null));
+        check(&Graceful, waiting.clone(), grace(20), ("mark", at("2024-01-01T00:00:50Z", 20)));
+        check(&Graceful, waiting, grace(0), ("remove", at(NOW, 0)));
+
+        // The shorter grace would have ended already: one second is left to notice.
+        check(&Graceful, at("2024-01-01T00:00:31Z", 30), grace(20), ("mark", at(NOW, 1)));
+        check(
+            &Graceful,
+            at("2024-01-01T00:00:20Z", 0),
+            Options::default(),
+            ("remove", at("2024-01-01T00:00:20Z", 0)),
+        );
+    }
+
+    #[test]
+    fn an_update_finishes_what_waited_for_finalizers() {
+        let old = json!({"metadata": {"finalizers": ["a/b"], "deletionTimestamp": NOW, "deletionGracePeriodSeconds": 0}});
+        let mut new = old.clone();
+        assert!(!finished_by_update(&new, &old));
+        set(&mut new, "metadata.finalizers", json!([]));
+        assert!(finished_by_update(&new, &old));
+        assert!(!finished_by_update(&new, &json!({"metadata": {}})));
+    }
 }

@@ -120,7 +120,11 @@ impl ErrorType {
     fn prints_value(self) -> bool {
         !matches!(
             self,
-            ErrorType::Required | ErrorType::Forbidden | ErrorType::TooLong | ErrorType::TooShort | ErrorType::Internal
+            ErrorType::Required
+                | ErrorType::Forbidden
+                | ErrorType::TooLong
+                | ErrorType::TooShort
+                | ErrorType::Internal
         )
     }
 }
@@ -355,15 +359,24 @@ mod tests {
     #[test]
     fn texts_are_upstreams() {
         let at = Path::new("spec.x");
-        check(invalid(&at, -1i64, "must be greater than or equal to 0"), "spec.x: Invalid value: -1: must be greater than or equal to 0");
+        check(
+            invalid(&at, -1i64, "must be greater than or equal to 0"),
+            "spec.x: Invalid value: -1: must be greater than or equal to 0",
+        );
         check(invalid(&at, "a\"b\n", "no"), r#"spec.x: Invalid value: "a\"b\n": no"#);
-        check(invalid(&at, json!({"b": [1, "<"], "a": null}), "no"), r#"spec.x: Invalid value: {"a":null,"b":[1,"\u003c"]}: no"#);
+        check(
+            invalid(&at, json!({"b": [1, "<"], "a": null}), "no"),
+            r#"spec.x: Invalid value: {"a":null,"b":[1,"\u003c"]}: no"#,
+        );
         check(invalid(&at, None, "no"), "spec.x: Invalid value: null: no");
         check(required(&at, ""), "spec.x: Required value");
         check(required(&at, "say it"), "spec.x: Required value: say it");
         check(duplicate(&at, "x"), "spec.x: Duplicate value: \"x\"");
         check(not_found(&at, "x"), "spec.x: Not found: \"x\"");
-        check(not_supported(&at, "x", &["A", "B"]), r#"spec.x: Unsupported value: "x": supported values: "A", "B""#);
+        check(
+            not_supported(&at, "x", &["A", "B"]),
+            r#"spec.x: Unsupported value: "x": supported values: "A", "B""#,
+        );
         check(forbidden(&at, "no"), "spec.x: Forbidden: no");
         check(too_long(&at, 63), "spec.x: Too long: may not be more than 63 bytes");
         check(too_many(&at, 12, 10), "spec.x: Too many: 12: must have at most 10 items");

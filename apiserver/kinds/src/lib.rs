@@ -199,7 +199,8 @@ mod tests {
     fn every_strategy_is_found_by_its_resource() {
         for strategy in all() {
             let resource = strategy.resource();
-            let found = super::strategy(&resource.group, &resource.version, &resource.plural).expect("registered");
+            let found =
+                super::strategy(&resource.group, &resource.version, &resource.plural).expect("registered");
             assert_eq!(found.resource().kind, resource.kind);
         }
         assert!(strategy("", "v1", "unicorns").is_none());

@@ -40,8 +40,9 @@ pub fn validate(obj: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Error
 /// A finalizer without a domain must be one of the old, well-known ones.
 pub fn validate_legacy_finalizer(name: &str, path: &Path) -> Option<Error> {
     let is_known = name.contains('/') || ["kubernetes", ORPHAN, FOREGROUND].contains(&name);
-    (!is_known)
-        .then(|| field::invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified"))
+    (!is_known).then(|| {
+        field::invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified")
+    })
 }
 
 /// Everything wrong with the metadata of a new object: the rules every group shares.
@@ -74,7 +75,9 @@ fn validate_names(meta: &Value, path: &Path, name_rule: NameRule) -> Vec<Error> 
     let (name, generate_name) = (str_at(meta, "name"), str_at(meta, "generateName"));
     if !generate_name.is_empty() {
         let at = path.child("generateName");
-        errors.extend(name_rule(generate_name, true).into_iter().map(|text| field::invalid(&at, generate_name, text)));
+        errors.extend(
+            name_rule(generate_name, true).into_iter().map(|text| field::invalid(&at, generate_name, text)),
+        );
     }
     let at = path.child("name");
     if name.is_empty() {
@@ -89,9 +92,10 @@ fn validate_namespace(meta: &Value, path: &Path, namespaced: bool) -> Vec<Error>
     let (namespace, path) = (str_at(meta, "namespace"), path.child("namespace"));
     match (namespaced, namespace.is_empty()) {
         (true, true) => vec![field::required(&path, "")],
-        (true, false) => {
-            label_rule(namespace, false).into_iter().map(|text| field::invalid(&path, namespace, text)).collect()
-        }
+        (true, false) => label_rule(namespace, false)
+            .into_iter()
+            .map(|text| field::invalid(&path, namespace, text))
+            .collect(),
         (false, true) => Vec::new(),
         (false, false) => vec![field::forbidden(&path, "not allowed on this type")],
     }
@@ -240,6 +244,31 @@ pub fn validate_field_manager(manager: &str, path: &Path) -> Vec<Error> {
     errors
 }
 
+/// Drops owner references that repeat an earlier one, and tells the writer.
+pub fn dedup_owners(obj: &mut Value) -> Option<String> {
+    let owners = list_at(obj, "metadata.ownerReferences");
+    let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut repeated: Vec<&str> = Vec::new();
+    for owner in owners {
+        if kept.contains(owner) {
+            repeated.push(str_at(owner, "uid"));
+        } else {
+            kept.push(owner.clone());
+        }
+    }
+    if repeated.is_empty() {
+        return None;
+    }
+    repeated.sort_unstable();
+    repeated.dedup();
+    let warning = format!(
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        repeated.join(", ")
+    );
+    set(obj, "metadata.ownerReferences", Value::Array(kept));
+    Some(warning)
+}
+
 /// Everything wrong with replacing the metadata of `old` by that of `new`.
 pub fn validate_update(new: &Value, old: &Value) -> Vec<Error> {
     let path = Path::new("metadata");
@@ -274,8 +303,10 @@ pub fn validate_update(new: &Value, old: &Value) -> Vec<Error> {
 
 fn validate_no_new_finalizers(new: &Value, old: &Value, path: &Path) -> Vec<Error> {
     let before = strings_at(old, "metadata.finalizers");
-    let mut extra: Vec<&str> =
-        strings_at(new, "metadata.finalizers").into_iter().filter(|finalizer| !before.contains(finalizer)).collect();
+    let mut extra: Vec<&str> = strings_at(new, "metadata.finalizers")
+        .into_iter()
+        .filter(|finalizer| !before.contains(finalizer))
+        .collect();
     if extra.is_empty() {
         return Vec::new();
     }
@@ -294,7 +325,7 @@ pub fn validate_immutable(new: &Value, old: &Value, path: &str) -> Option<Error>
 /// The error of an update without a resourceVersion, for kinds that insist on one.
 pub fn missing_resource_version() -> Error {
     let path = Path::new("metadata.resourceVersion");
-    field::invalid(&path, BadValue::Printed("0x0".to_owned()), "must be specified for an update")
+    field::invalid(&path, 0i64, "must be specified for an update")
 }
 
 /// The metadata as Go prints it: in declared field order.
@@ -376,7 +407,10 @@ mod tests {
         check(json!({"name": "a", "namespace": "b"}), &[]);
         check(
             json!({}),
-            &["metadata.name: Required value: name or generateName is required", "metadata.namespace: Required value"],
+            &[
+                "metadata.name: Required value: name or generateName is required",
+                "metadata.namespace: Required value",
+            ],
         );
         check(
             json!({"name": "a", "namespace": "b", "generation": -1}),
@@ -384,11 +418,15 @@ mod tests {
         );
         check(
             json!({"name": "a", "namespace": "b", "finalizers": ["orphan", "foregroundDeletion"]}),
-            &["metadata.finalizers: Invalid value: [\"orphan\",\"foregroundDeletion\"]: finalizer orphan and foregroundDeletion cannot be both set"],
+            &[
+                "metadata.finalizers: Invalid value: [\"orphan\",\"foregroundDeletion\"]: finalizer orphan and foregroundDeletion cannot be both set",
+            ],
         );
         check(
             json!({"name": "a", "namespace": "b", "ownerReferences": [{"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}]}),
-            &[r#"metadata.ownerReferences: Invalid value: {"apiVersion":"v1","kind":"Event","name":"e","uid":"u"}: /v1, Kind=Event is disallowed from being an owner"#],
+            &[
+                r#"metadata.ownerReferences: Invalid value: {"apiVersion":"v1","kind":"Event","name":"e","uid":"u"}: /v1, Kind=Event is disallowed from being an owner"#,
+            ],
         );
         check(
             json!({"name": "a", "namespace": "b", "managedFields": [{"operation": "Eat", "fieldsType": "X"}]}),
@@ -416,7 +454,7 @@ mod tests {
         );
         assert_eq!(
             missing_resource_version().to_string(),
-            "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
+            "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
         );
     }
 }

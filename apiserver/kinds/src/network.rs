@@ -139,9 +139,13 @@ fn parse_cidr(path: &Path, value: &str, strictness: Strictness) -> (Option<(IpAd
     }
     let (address, digits) = value.split_once('/').expect("parsed above");
     let text = match address.parse::<IpAddr>() {
-        Ok(_) if digits.len() > 1 && digits.starts_with('0') => "must not have leading 0s in IP or prefix length",
+        Ok(_) if digits.len() > 1 && digits.starts_with('0') => {
+            "must not have leading 0s in IP or prefix length"
+        }
         Err(_) => "must not have leading 0s in IP or prefix length",
-        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => "must not have an IPv4-mapped IPv6 address",
+        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
+            "must not have an IPv4-mapped IPv6 address"
+        }
         Ok(_) if masked(ip, length) != ip => "must not have bits set beyond the prefix length",
         Ok(_) => return (cidr, Vec::new()),
     };
@@ -177,9 +181,16 @@ pub fn validate_endpoint_ip(path: &Path, value: &str) -> Vec<Error> {
         (ip.is_unspecified(), format!("may not be unspecified ({value})")),
         (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
         (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
-        (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+        (
+            link_local_multicast,
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned(),
+        ),
     ];
-    rules.into_iter().filter(|(broken, _)| *broken).map(|(_, text)| field::invalid(path, value, text)).collect()
+    rules
+        .into_iter()
+        .filter(|(broken, _)| *broken)
+        .map(|(_, text)| field::invalid(path, value, text))
+        .collect()
 }
 
 /// What to tell the writer of an address in an odd spelling.
@@ -187,9 +198,13 @@ pub fn ip_warning(path: &Path, value: &str) -> Option<String> {
     let ip = parse_ip_sloppy(value)?;
     match value.parse::<IpAddr>() {
         Ok(IpAddr::V4(_)) => None,
-        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => (address.to_string() != value).then(|| {
-            format!("{path}: IPv6 address \"{value}\" should be in RFC 5952 canonical format (\"{address}\")")
-        }),
+        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
+            (address.to_string() != value).then(|| {
+                format!(
+                    "{path}: IPv6 address \"{value}\" should be in RFC 5952 canonical format (\"{address}\")"
+                )
+            })
+        }
         _ => Some(format!("{path}: non-standard IP address \"{value}\" is invalid: use \"{ip}\"")),
     }
 }
@@ -212,7 +227,9 @@ pub fn cidr_warnings(path: &Path, value: &str) -> Vec<String> {
         Err(_) => false,
     } && !(digits.len() > 1 && digits.starts_with('0'));
     if !standard {
-        warnings.push(format!("{path}: non-standard CIDR value \"{value}\" is invalid: use \"{network}/{length}\""));
+        warnings.push(format!(
+            "{path}: non-standard CIDR value \"{value}\" is invalid: use \"{network}/{length}\""
+        ));
     }
     if warnings.is_empty() && ip.is_ipv6() && format!("{ip}/{length}") != value {
         warnings.push(format!(
@@ -247,12 +264,20 @@ mod tests {
         let path = Path::new("cidr");
         assert!(validate_cidr(&path, "10.0.0.0/8").is_empty());
         assert_eq!(texts(validate_cidr(&path, "10.0.0.0/33")), [CIDR_TEXT]);
-        assert_eq!(texts(validate_cidr(&path, "10.0.0.1/8")), ["must not have bits set beyond the prefix length"]);
-        assert_eq!(texts(validate_cidr(&path, "10.0.0.0/08")), ["must not have leading 0s in IP or prefix length"]);
+        assert_eq!(
+            texts(validate_cidr(&path, "10.0.0.1/8")),
+            ["must not have bits set beyond the prefix length"]
+        );
+        assert_eq!(
+            texts(validate_cidr(&path, "10.0.0.0/08")),
+            ["must not have leading 0s in IP or prefix length"]
+        );
         assert!(validate_legacy_cidr(&path, "10.0.0.1/8", Strictness::Sloppy, &[]).is_empty());
         assert_eq!(
             cidr_warnings(&path, "10.0.0.1/8"),
-            ["cidr: CIDR value \"10.0.0.1/8\" is ambiguous in this context (should be \"10.0.0.0/8\" or \"10.0.0.1/32\"?)"]
+            [
+                "cidr: CIDR value \"10.0.0.1/8\" is ambiguous in this context (should be \"10.0.0.0/8\" or \"10.0.0.1/32\"?)"
+            ]
         );
     }
 }

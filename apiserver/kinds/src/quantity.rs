@@ -17,7 +17,9 @@ impl Quantity {
     pub fn parse(text: &str) -> Option<Quantity> {
         let number_end = text
             .char_indices()
-            .find(|(at, character)| !(character.is_ascii_digit() || *character == '.' || (*at == 0 && "+-".contains(*character))))
+            .find(|(at, character)| {
+                !(character.is_ascii_digit() || *character == '.' || (*at == 0 && "+-".contains(*character)))
+            })
             .map_or(text.len(), |(at, _)| at);
         let (number, suffix) = text.split_at(number_end);
         let (negative, digits) = match number.strip_prefix('-') {
@@ -100,7 +102,9 @@ fn scale(whole: &str, fraction: &str, suffix: &str) -> Option<i128> {
 /// `value * 10^exponent`, rounded up, saturating.
 fn shift(value: i128, exponent: i32) -> i128 {
     if exponent >= 0 {
-        return 10i128.checked_pow(exponent.unsigned_abs()).map_or(if value == 0 { 0 } else { i128::MAX }, |power| value.saturating_mul(power));
+        return 10i128
+            .checked_pow(exponent.unsigned_abs())
+            .map_or(if value == 0 { 0 } else { i128::MAX }, |power| value.saturating_mul(power));
     }
     match 10i128.checked_pow(exponent.unsigned_abs()) {
         Some(power) => value / power + i128::from(value % power != 0),

@@ -44,9 +44,9 @@ macro_rules! resource {
 impl Resource {
     /// The resource of the catalogue with these names.
     pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-        catalogue()
-            .iter()
-            .find(|resource| resource.plural == plural && resource.group == group && resource.version == version)
+        catalogue().iter().find(|resource| {
+            resource.plural == plural && resource.group == group && resource.version == version
+        })
     }
 
     /// Like [`Resource::find`], for names written in this crate.
@@ -56,6 +56,11 @@ impl Resource {
     pub fn known(group: &str, version: &str, plural: &str) -> &'static Resource {
         Self::find(group, version, plural)
             .unwrap_or_else(|| panic!("{plural} of {group}/{version} is not in the catalogue"))
+    }
+
+    /// Whether objects are kept. The others are questions, which are answered and forgotten.
+    pub fn is_stored(&self) -> bool {
+        self.verbs.iter().any(|verb| verb == "get")
     }
 
     /// `group/version`, or the version alone in the core group: the objects' `apiVersion`.
@@ -194,7 +199,9 @@ mod tests {
 
     #[test]
     fn subresources_survive_their_names() {
-        for segment in ["", "status", "scale", "finalize", "ephemeralcontainers", "resize", "approval", "binding"] {
+        for segment in
+            ["", "status", "scale", "finalize", "ephemeralcontainers", "resize", "approval", "binding"]
+        {
             assert_eq!(Subresource::parse(segment).expect(segment).as_str(), segment);
         }
         assert_eq!(Subresource::parse("log"), None);

@@ -64,11 +64,11 @@ fn validate_operator(requirement: &Value, leniency: Leniency, path: &Path) -> Op
     let no_values = list_at(requirement, "values").is_empty();
     let values = path.child("values");
     match operator {
-        "In" | "NotIn" => {
-            no_values.then(|| field::required(&values, "must be specified when `operator` is 'In' or 'NotIn'"))
-        }
-        "Exists" | "DoesNotExist" => (!no_values)
-            .then(|| field::forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")),
+        "In" | "NotIn" => no_values
+            .then(|| field::required(&values, "must be specified when `operator` is 'In' or 'NotIn'")),
+        "Exists" | "DoesNotExist" => (!no_values).then(|| {
+            field::forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+        }),
         _ => (!leniency.any_operator)
             .then(|| field::invalid(&path.child("operator"), operator, "not a valid selector operator")),
     }

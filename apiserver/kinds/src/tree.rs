@@ -103,7 +103,8 @@ pub fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
             left.keys().chain(right.keys()).all(|key| same(left.get(key), right.get(key)))
         }
         (Some(Value::Array(left)), Some(Value::Array(right))) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(Some(left), Some(right)))
+            left.len() == right.len()
+                && left.iter().zip(right).all(|(left, right)| same(Some(left), Some(right)))
         }
         (Some(left), Some(right)) => left == right || (is_empty(left) && is_empty(right)),
     }

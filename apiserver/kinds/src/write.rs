@@ -9,6 +9,22 @@ use crate::names::path_segment_rule;
 use crate::tree::{at, carry_over, remove, set, str_at};
 use crate::{Strategy, Subresource, meta};
 
+/// Gives the object the namespace of its URL (`""` for none), or tells why a request with another one is bad.
+pub fn match_namespace(obj: &mut Value, requested: &str) -> Result<(), String> {
+    let own = str_at(obj, "metadata.namespace");
+    match (own, requested) {
+        (own, requested) if own == requested => {}
+        (_, "") => drop(remove(obj, "metadata.namespace")),
+        ("", requested) => set(obj, "metadata.namespace", requested),
+        _ => {
+            let text =
+                "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(text.to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// Makes a decoded object ready to be validated as a new one.
 pub fn prepare_create(strategy: &dyn Strategy, obj: &mut Value) {
     for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
@@ -21,7 +37,7 @@ pub fn prepare_create(strategy: &dyn Strategy, obj: &mut Value) {
 /// has none.
 pub fn validate_create(strategy: &dyn Strategy, obj: &Value) -> Vec<Error> {
     let errors = strategy.validate(obj);
-    if !errors.is_empty() {
+    if !errors.is_empty() || !strategy.resource().is_stored() {
         return errors;
     }
     meta::validate_plain(obj, strategy.resource().namespaced, path_segment_rule)

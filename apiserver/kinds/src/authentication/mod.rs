@@ -22,7 +22,9 @@ impl Strategy for TokenReviews {
     }
 
     fn bad_request(&self, obj: &Value) -> Option<String> {
-        str_at(obj, "spec.token").is_empty().then(|| "token is required for TokenReview in authentication".to_owned())
+        str_at(obj, "spec.token")
+            .is_empty()
+            .then(|| "token is required for TokenReview in authentication".to_owned())
     }
 
     fn validate(&self, _obj: &Value) -> Vec<Error> {

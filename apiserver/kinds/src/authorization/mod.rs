@@ -12,7 +12,12 @@ const ERROR_KIND: (&str, &str) = ("", "authorization.k8s.io");
 
 /// The strategies of this group.
 pub(crate) fn strategies() -> Vec<&'static dyn Strategy> {
-    vec![&SubjectAccessReviews, &LocalSubjectAccessReviews, &SelfSubjectAccessReviews, &SelfSubjectRulesReviews]
+    vec![
+        &SubjectAccessReviews,
+        &LocalSubjectAccessReviews,
+        &SelfSubjectAccessReviews,
+        &SelfSubjectRulesReviews,
+    ]
 }
 
 /// The strategy of SubjectAccessReviews.
@@ -183,7 +188,9 @@ fn validate_selectors(obj: &Value) -> Vec<Error> {
 /// A question has no identity. What the server itself noted about the writer does not count.
 fn validate_metadata(obj: &Value, allowed: &[&str], text: &str) -> Option<Error> {
     let metadata = at(obj, "metadata")?.as_object()?;
-    let empty = |value: &Value| matches!(value, Value::Null) || *value == json!("") || *value == json!({}) || *value == json!([]);
+    let empty = |value: &Value| {
+        matches!(value, Value::Null) || *value == json!("") || *value == json!({}) || *value == json!([])
+    };
     let is_empty = metadata
         .iter()
         .all(|(name, value)| name == "managedFields" || allowed.contains(&name.as_str()) || empty(value));

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::columns::{self, Column};
 use crate::field::{self, Error, Path};
+use crate::meta::{self, NOT_NEGATIVE};
 use crate::names::subdomain_rule;
 use crate::tree::{at, int_at, set, str_at};
-use crate::meta::{self, NOT_NEGATIVE};
 
 /// Kind and group by which an Invalid answer calls a scale.
 pub const ERROR_KIND: (&str, &str) = ("Scale", "autoscaling");

@@ -7,7 +7,8 @@ use crate::tree::str_at;
 
 /// Why the request is not even looked at; `name` is the pod in the URL.
 pub fn bad_request(binding: &Value, name: &str) -> Option<String> {
-    (str_at(binding, "metadata.name") != name).then(|| "name in URL does not match name in Binding object".to_owned())
+    (str_at(binding, "metadata.name") != name)
+        .then(|| "name in URL does not match name in Binding object".to_owned())
 }
 
 /// Everything wrong with the target. Upstream answers these errors with a bare 500 whose message is their summary.

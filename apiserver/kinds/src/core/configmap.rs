@@ -58,7 +58,8 @@ impl Strategy for ConfigMaps {
     }
 
     fn row(&self, obj: &Value, now: jiff::Timestamp) -> Vec<Value> {
-        let entries = ["data", "binaryData"].iter().map(|name| map_at(obj, name).map_or(0, serde_json::Map::len));
+        let entries =
+            ["data", "binaryData"].iter().map(|name| map_at(obj, name).map_or(0, serde_json::Map::len));
         vec![columns::name(obj), json!(entries.sum::<usize>()), columns::age(obj, now)]
     }
 }

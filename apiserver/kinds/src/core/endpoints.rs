@@ -12,7 +12,8 @@ use crate::{Resource, Strategy, Subresource, meta};
 /// Addresses a cell shows before it counts the rest.
 const SHOWN_MAX: usize = 3;
 
-const COLUMNS: &[Column] = &[Column::NAME, Column::text("Endpoints", "Ready addresses and their ports."), Column::AGE];
+const COLUMNS: &[Column] =
+    &[Column::NAME, Column::text("Endpoints", "Ready addresses and their ports."), Column::AGE];
 
 /// The strategy of Endpoints.
 pub(super) struct AllEndpoints;
@@ -102,7 +103,8 @@ fn subset_addresses(subset: &Value) -> Vec<String> {
     if ports.is_empty() {
         return ips.into_iter().map(str::to_owned).collect();
     }
-    let join = |ip: &str, port: i64| if is_ipv6(ip) { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
+    let join =
+        |ip: &str, port: i64| if is_ipv6(ip) { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
     let ports = ports.iter().map(|port| int_at(port, "port").unwrap_or(0));
     ports.flat_map(|port| ips.iter().map(move |ip| join(ip, port))).collect()
 }
@@ -148,7 +150,8 @@ fn validate_port(port: &Value, needs_name: bool, path: &Path) -> Vec<Error> {
     match str_at(port, "name") {
         "" if needs_name => errors.push(field::required(&path.child("name"), "")),
         "" => {}
-        name => errors.extend(dns_label(name).into_iter().map(|text| field::invalid(&path.child("name"), name, text))),
+        name => errors
+            .extend(dns_label(name).into_iter().map(|text| field::invalid(&path.child("name"), name, text))),
     }
     let number = int_at(port, "port").unwrap_or(0);
     errors.extend(port_number(number).map(|text| field::invalid(&path.child("port"), number, text)));

@@ -103,10 +103,14 @@ pub(crate) fn event_attributes(obj: &Value) -> Vec<(&'static str, String)> {
 
 /// The Table row of a stored event.
 pub(crate) fn event_row(obj: &Value, now: jiff::Timestamp) -> Vec<Value> {
-    let first_of = |paths: &[&str]| paths.iter().map(|path| str_at(obj, path)).find(|time| !time.is_empty()).unwrap_or("");
+    let first_of = |paths: &[&str]| {
+        paths.iter().map(|path| str_at(obj, path)).find(|time| !time.is_empty()).unwrap_or("")
+    };
     let first = since(first_of(&["firstTimestamp", "eventTime"]), now);
     let (last, count) = match at(obj, "series") {
-        Some(series) => (since(str_at(series, "lastObservedTime"), now), int_at(series, "count").unwrap_or(0)),
+        Some(series) => {
+            (since(str_at(series, "lastObservedTime"), now), int_at(series, "count").unwrap_or(0))
+        }
         None => {
             let last = str_at(obj, "lastTimestamp");
             let last = if last.is_empty() { first.clone() } else { since(last, now) };
@@ -182,7 +186,9 @@ fn validate_reporter(obj: &Value, reporter: &str) -> Vec<Error> {
 
 fn validate_texts(obj: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
-    for (name, max) in [("reportingInstance", SHORT_BYTES_MAX), ("action", SHORT_BYTES_MAX), ("reason", SHORT_BYTES_MAX)] {
+    for (name, max) in
+        [("reportingInstance", SHORT_BYTES_MAX), ("action", SHORT_BYTES_MAX), ("reason", SHORT_BYTES_MAX)]
+    {
         if str_at(obj, name).is_empty() {
             errors.push(field::required(&Path::new(name), ""));
         }

@@ -18,7 +18,11 @@ pub(super) fn check(certificate: &[u8], key: &[u8]) -> Result<(), String> {
             if same { Ok(()) } else { Err("tls: private key does not match public key".to_owned()) }
         }
         (PublicKey::EC(point), KeyNumbers::Ec { point: stored }) => {
-            if point.data() == stored { Ok(()) } else { Err("tls: private key does not match public key".to_owned()) }
+            if point.data() == stored {
+                Ok(())
+            } else {
+                Err("tls: private key does not match public key".to_owned())
+            }
         }
         (PublicKey::RSA(_), KeyNumbers::Ec { .. }) | (PublicKey::EC(_), KeyNumbers::Rsa { .. }) => {
             Err("tls: private key type does not match public key type".to_owned())
@@ -58,7 +62,9 @@ fn private_key(pem: &[u8]) -> Result<Vec<u8>, String> {
     let skipped: Vec<&str> = blocks.iter().map(|block| block.label.as_str()).collect();
     Err(match skipped.as_slice() {
         [] => "tls: failed to find any PEM data in key input".to_owned(),
-        ["CERTIFICATE"] => "tls: found a certificate rather than a key in the PEM for the private key".to_owned(),
+        ["CERTIFICATE"] => {
+            "tls: found a certificate rather than a key in the PEM for the private key".to_owned()
+        }
         several => format!(
             "tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input after skipping PEM blocks of the following types: [{}]",
             several.join(" ")
@@ -133,7 +139,9 @@ mod tests {
     fn texts_name_what_is_missing() {
         let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        let error = |certificate: &str, key: &str| check(certificate.as_bytes(), key.as_bytes()).err().unwrap_or_default();
+        let error = |certificate: &str, key: &str| {
+            check(certificate.as_bytes(), key.as_bytes()).err().unwrap_or_default()
+        };
         assert_eq!(error("", key), "tls: failed to find any PEM data in certificate input");
         assert!(error(key, certificate).ends_with("PEM inputs may have been switched"));
         assert_eq!(error(certificate, ""), "tls: failed to find any PEM data in key input");

@@ -114,7 +114,8 @@ impl Strategy for Nodes {
             warnings.push("spec.configSource: the feature is removed".to_owned());
         }
         if !str_at(new, "spec.externalID").is_empty() {
-            warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+            warnings
+                .push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
         }
         let path = Path::new("spec.podCIDRs");
         for (index, cidr) in strings_at(new, "spec.podCIDRs").into_iter().enumerate() {
@@ -164,13 +165,18 @@ fn mirror_pod_cidr(obj: &mut Value) {
 }
 
 fn status(obj: &Value) -> String {
-    let ready = list_at(obj, "status.conditions").iter().rev().find(|condition| str_at(condition, "type") == "Ready");
+    let ready =
+        list_at(obj, "status.conditions").iter().rev().find(|condition| str_at(condition, "type") == "Ready");
     let ready = match ready.map(|condition| str_at(condition, "status")) {
         Some("True") => "Ready",
         Some(_) => "NotReady",
         None => "Unknown",
     };
-    if bool_at(obj, "spec.unschedulable") == Some(true) { format!("{ready},SchedulingDisabled") } else { ready.to_owned() }
+    if bool_at(obj, "spec.unschedulable") == Some(true) {
+        format!("{ready},SchedulingDisabled")
+    } else {
+        ready.to_owned()
+    }
 }
 
 fn roles(obj: &Value) -> String {
@@ -186,7 +192,10 @@ fn roles(obj: &Value) -> String {
 
 fn address<'a>(obj: &'a Value, kind: &str) -> &'a str {
     let addresses = list_at(obj, "status.addresses").iter();
-    addresses.into_iter().find(|address| str_at(address, "type") == kind).map_or("<none>", |found| str_at(found, "address"))
+    addresses
+        .into_iter()
+        .find(|address| str_at(address, "type") == kind)
+        .map_or("<none>", |found| str_at(found, "address"))
 }
 
 fn or_unknown<'a>(obj: &'a Value, path: &str) -> &'a str {
@@ -263,8 +272,9 @@ fn validate_resources(obj: &Value) -> Vec<Error> {
 /// Whether a resource comes in whole pieces: those of the list, and those with a domain of their own.
 fn is_counted(name: &str) -> bool {
     let is_native = !name.contains('/') || name.contains("kubernetes.io/");
-    let is_extended =
-        !is_native && !name.starts_with("requests.") && qualified_name(&format!("requests.{name}")).is_empty();
+    let is_extended = !is_native
+        && !name.starts_with("requests.")
+        && qualified_name(&format!("requests.{name}")).is_empty();
     COUNTED.contains(&name) || is_extended
 }
 
@@ -295,7 +305,8 @@ fn validate_pod_cidrs(obj: &Value) -> Vec<Error> {
     if cidrs.len() > 1 {
         let parsed: Vec<_> = cidrs.iter().map(|cidr| parse_cidr_sloppy(cidr)).collect();
         if parsed.iter().any(Option::is_none) {
-            let bad = cidrs.iter().zip(&parsed).find(|(_, parsed)| parsed.is_none()).map_or("", |(cidr, _)| *cidr);
+            let bad =
+                cidrs.iter().zip(&parsed).find(|(_, parsed)| parsed.is_none()).map_or("", |(cidr, _)| *cidr);
             let text = format!(
                 "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[0]: {bad} (invalid CIDR address: {bad})"
             );
@@ -303,7 +314,11 @@ fn validate_pod_cidrs(obj: &Value) -> Vec<Error> {
         }
         let has = |is_v4: bool| parsed.iter().flatten().any(|(ip, _)| ip.is_ipv4() == is_v4);
         if !(has(true) && has(false)) || cidrs.len() > 2 {
-            errors.push(field::invalid(&path, json!(cidrs), "may specify no more than one CIDR for each IP family"));
+            errors.push(field::invalid(
+                &path,
+                json!(cidrs),
+                "may specify no more than one CIDR for each IP family",
+            ));
         }
     }
     errors

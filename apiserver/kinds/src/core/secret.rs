@@ -140,7 +140,8 @@ fn validate_type(obj: &Value, data: &Path) -> Vec<Error> {
     match str_at(obj, "type") {
         "kubernetes.io/service-account-token" => {
             let annotations = entries_at(obj, "metadata.annotations");
-            let is_set = annotations.iter().any(|(key, value)| *key == ACCOUNT_ANNOTATION && !value.is_empty());
+            let is_set =
+                annotations.iter().any(|(key, value)| *key == ACCOUNT_ANNOTATION && !value.is_empty());
             let path = Path::new("metadata.annotations").key(ACCOUNT_ANNOTATION);
             if is_set { Vec::new() } else { vec![field::required(&path, "")] }
         }
@@ -152,7 +153,11 @@ fn validate_type(obj: &Value, data: &Path) -> Vec<Error> {
         }
         "kubernetes.io/ssh-auth" => {
             let key = "ssh-privatekey";
-            if entry(obj, key).unwrap_or("").is_empty() { vec![field::required(&data.key(key), "")] } else { Vec::new() }
+            if entry(obj, key).unwrap_or("").is_empty() {
+                vec![field::required(&data.key(key), "")]
+            } else {
+                Vec::new()
+            }
         }
         "kubernetes.io/tls" => ["tls.crt", "tls.key"].into_iter().filter_map(require).collect(),
         _ => Vec::new(),

@@ -39,7 +39,9 @@ impl Strategy for ServiceAccounts {
     }
 
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
-        let has = |obj: &Value| map_at(obj, "metadata.annotations").is_some_and(|map| map.contains_key(MOUNTABLE_SECRETS));
+        let has = |obj: &Value| {
+            map_at(obj, "metadata.annotations").is_some_and(|map| map.contains_key(MOUNTABLE_SECRETS))
+        };
         if !has(new) || old.is_some_and(has) {
             return Vec::new();
         }

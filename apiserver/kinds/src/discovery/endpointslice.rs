@@ -11,7 +11,9 @@ use crate::names::{dns_label, dns_subdomain, label_value, qualified_name, subdom
 use crate::network::{
     Strictness, ip_warning, is_ipv4, is_ipv6, validate_endpoint_ip, validate_ip, validate_legacy_ip,
 };
-use crate::tree::{at, entries_at, int_at, list_at, list_at_mut, map_at, remove, same_at, set_default, str_at, strings_at};
+use crate::tree::{
+    at, entries_at, int_at, list_at, list_at_mut, map_at, remove, same_at, set_default, str_at, strings_at,
+};
 use crate::{Resource, Strategy, Subresource, meta};
 
 const ENDPOINTS_MAX: usize = 1000;
@@ -90,7 +92,8 @@ impl Strategy for EndpointSlices {
 
     fn row(&self, obj: &Value, now: jiff::Timestamp) -> Vec<Value> {
         let ports = list_at(obj, "ports").iter().map(print_port).collect();
-        let addresses = list_at(obj, "endpoints").iter().flat_map(|endpoint| strings_at(endpoint, "addresses"));
+        let addresses =
+            list_at(obj, "endpoints").iter().flat_map(|endpoint| strings_at(endpoint, "addresses"));
         vec![
             columns::name(obj),
             json!(str_at(obj, "addressType")),
@@ -128,7 +131,8 @@ fn drop_topology(obj: &mut Value) {
 }
 
 fn address_warnings(obj: &Value) -> Vec<String> {
-    const CONTROLLERS: &[&str] = &["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+    const CONTROLLERS: &[&str] =
+        &["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
     let labels = entries_at(obj, "metadata.labels");
     let manager = labels.iter().find(|(key, _)| *key == "endpointslice.kubernetes.io/managed-by");
     if manager.is_some_and(|(_, name)| CONTROLLERS.contains(name)) {
@@ -166,7 +170,9 @@ fn validate_ports(obj: &Value, path: &Path) -> Vec<Error> {
         let path = path.index(index);
         let name = str_at(port, "name");
         if !name.is_empty() {
-            errors.extend(dns_label(name).into_iter().map(|text| field::invalid(&path.child("name"), name, text)));
+            errors.extend(
+                dns_label(name).into_iter().map(|text| field::invalid(&path.child("name"), name, text)),
+            );
         }
         if !names.insert(name) {
             errors.push(field::duplicate(&path.child("name"), name));
@@ -174,11 +180,15 @@ fn validate_ports(obj: &Value, path: &Path) -> Vec<Error> {
         match at(port, "protocol").and_then(Value::as_str) {
             None => errors.push(field::required(&path.child("protocol"), "")),
             Some("TCP" | "UDP" | "SCTP") => {}
-            Some(other) => errors.push(field::not_supported(&path.child("protocol"), other, &["SCTP", "TCP", "UDP"])),
+            Some(other) => {
+                errors.push(field::not_supported(&path.child("protocol"), other, &["SCTP", "TCP", "UDP"]))
+            }
         }
         if let Some(protocol) = at(port, "appProtocol").and_then(Value::as_str) {
             let path = path.child("appProtocol");
-            errors.extend(qualified_name(protocol).into_iter().map(|text| field::invalid(&path, protocol, text)));
+            errors.extend(
+                qualified_name(protocol).into_iter().map(|text| field::invalid(&path, protocol, text)),
+            );
         }
     }
     errors
@@ -254,7 +264,11 @@ fn validate_domain(name: &str, path: &Path) -> Vec<Error> {
         return vec![field::invalid(path, name, subdomain.join(","))];
     }
     if !name.contains('.') {
-        return vec![field::invalid(path, name, "should be a domain with at least two segments separated by dots")];
+        return vec![field::invalid(
+            path,
+            name,
+            "should be a domain with at least two segments separated by dots",
+        )];
     }
     let bad = name.split('.').map(|label| (label, dns_label(label))).find(|(_, texts)| !texts.is_empty());
     bad.map(|(label, texts)| field::invalid(path, label, texts.join(","))).into_iter().collect()

@@ -10,7 +10,8 @@ pub const ERROR_KIND: (&str, &str) = ("Eviction", "policy");
 
 /// Why the request is not even looked at; `name` is the pod in the URL.
 pub fn bad_request(eviction: &Value, name: &str) -> Option<String> {
-    (str_at(eviction, "metadata.name") != name).then(|| "name in URL does not match name in Eviction object".to_owned())
+    (str_at(eviction, "metadata.name") != name)
+        .then(|| "name in URL does not match name in Eviction object".to_owned())
 }
 
 /// Everything wrong with the options inside the eviction.
@@ -28,7 +29,9 @@ pub fn dry_run(eviction: &Value, request: &[&str]) -> Result<bool, String> {
     let inside = strings_at(eviction, "deleteOptions.dryRun");
     if !inside.is_empty() && !request.is_empty() && inside != request {
         let (request, inside) = (request.join(" "), inside.join(" "));
-        return Err(format!("Non-matching dry-run options in request and content: [{request}] and [{inside}]"));
+        return Err(format!(
+            "Non-matching dry-run options in request and content: [{request}] and [{inside}]"
+        ));
     }
     Ok(!inside.is_empty() || !request.is_empty())
 }

@@ -140,7 +140,8 @@ fn validate(obj: &Value, namespaced: bool, kinds: &[&str]) -> Vec<Error> {
     if name.is_empty() {
         errors.push(field::required(&path, ""));
     } else {
-        errors.extend(path_segment_rule(name, false).into_iter().map(|text| field::invalid(&path, name, text)));
+        errors
+            .extend(path_segment_rule(name, false).into_iter().map(|text| field::invalid(&path, name, text)));
     }
     for (index, subject) in list_at(obj, "subjects").iter().enumerate() {
         errors.extend(validate_subject(subject, namespaced, &Path::new("subjects").index(index)));
@@ -158,7 +159,9 @@ fn validate_subject(subject: &Value, namespaced: bool, path: &Path) -> Vec<Error
         "ServiceAccount" => {
             if !name.is_empty() {
                 let path = path.child("name");
-                errors.extend(subdomain_rule(name, false).into_iter().map(|text| field::invalid(&path, name, text)));
+                errors.extend(
+                    subdomain_rule(name, false).into_iter().map(|text| field::invalid(&path, name, text)),
+                );
             }
             if !group.is_empty() {
                 errors.push(field::not_supported(&path.child("apiGroup"), group, &[""]));
@@ -171,7 +174,9 @@ fn validate_subject(subject: &Value, namespaced: bool, path: &Path) -> Vec<Error
             errors.push(field::not_supported(&path.child("apiGroup"), group, &[GROUP]));
         }
         "User" | "Group" => {}
-        kind => errors.push(field::not_supported(&path.child("kind"), kind, &["ServiceAccount", "User", "Group"])),
+        kind => {
+            errors.push(field::not_supported(&path.child("kind"), kind, &["ServiceAccount", "User", "Group"]))
+        }
     }
     errors
 }
@@ -181,9 +186,17 @@ fn validate_change(new: &Value, old: &Value) -> Vec<Error> {
     let part = |obj: &Value, name: &str| str_at(obj, &format!("roleRef.{name}")).to_owned();
     if ["apiGroup", "kind", "name"].iter().any(|name| part(new, name) != part(old, name)) {
         let json = |name: &str| field::go_json(&json!(part(new, name)));
-        let printed =
-            format!("{{\"APIGroup\":{},\"Kind\":{},\"Name\":{}}}", json("apiGroup"), json("kind"), json("name"));
-        errors.push(field::invalid(&Path::new("roleRef"), BadValue::Printed(printed), "cannot change roleRef"));
+        let printed = format!(
+            "{{\"APIGroup\":{},\"Kind\":{},\"Name\":{}}}",
+            json("apiGroup"),
+            json("kind"),
+            json("name")
+        );
+        errors.push(field::invalid(
+            &Path::new("roleRef"),
+            BadValue::Printed(printed),
+            "cannot change roleRef",
+        ));
     }
     errors
 }

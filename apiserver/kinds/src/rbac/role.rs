@@ -75,7 +75,10 @@ fn validate_cluster_role(obj: &Value, leniency: Leniency) -> Vec<Error> {
     let path = Path::new("aggregationRule.clusterRoleSelectors");
     let selectors = selectors(obj);
     if selectors.is_empty() {
-        errors.push(field::required(&path, "at least one clusterRoleSelector required if aggregationRule is non-nil"));
+        errors.push(field::required(
+            &path,
+            "at least one clusterRoleSelector required if aggregationRule is non-nil",
+        ));
     }
     for (index, selector) in selectors.iter().enumerate() {
         let path = path.index(index);
@@ -97,12 +100,15 @@ fn is_usable(selector: &Value) -> bool {
         matches!(str_at(requirement, "operator"), "In" | "NotIn" | "Exists" | "DoesNotExist")
     };
     list_at(selector, "matchExpressions").iter().all(known)
-        && (!has_labels || validate_label_selector(&wrap(selector), "selector", strict, &Path::root()).is_empty())
+        && (!has_labels
+            || validate_label_selector(&wrap(selector), "selector", strict, &Path::root()).is_empty())
 }
 
 fn validate_rules(obj: &Value, namespaced: bool) -> Vec<Error> {
     let rules = list_at(obj, "rules").iter().enumerate();
-    rules.flat_map(|(index, rule)| validate_rule(rule, namespaced, &Path::new("rules").index(index))).collect()
+    rules
+        .flat_map(|(index, rule)| validate_rule(rule, namespaced, &Path::new("rules").index(index)))
+        .collect()
 }
 
 fn validate_rule(rule: &Value, namespaced: bool, path: &Path) -> Vec<Error> {
@@ -124,10 +130,16 @@ fn validate_rule(rule: &Value, namespaced: bool, path: &Path) -> Vec<Error> {
         return errors;
     }
     if is_empty("apiGroups") {
-        errors.push(field::required(&path.child("apiGroups"), "resource rules must supply at least one api group"));
+        errors.push(field::required(
+            &path.child("apiGroups"),
+            "resource rules must supply at least one api group",
+        ));
     }
     if is_empty("resources") {
-        errors.push(field::required(&path.child("resources"), "resource rules must supply at least one resource"));
+        errors.push(field::required(
+            &path.child("resources"),
+            "resource rules must supply at least one resource",
+        ));
     }
     errors
 }

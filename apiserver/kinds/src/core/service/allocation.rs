@@ -68,7 +68,8 @@ pub struct AddressNeed {
 impl AddressNeed {
     /// Puts the allocated address into the service.
     pub fn assign(&self, service: &mut Value, ip: &str) {
-        let mut ips: Vec<String> = strings_at(service, "spec.clusterIPs").into_iter().map(str::to_owned).collect();
+        let mut ips: Vec<String> =
+            strings_at(service, "spec.clusterIPs").into_iter().map(str::to_owned).collect();
         ips.resize(ips.len().max(self.index + 1), String::new());
         ips[self.index] = ip.to_owned();
         set(service, "spec.clusterIPs", json!(ips));
@@ -168,7 +169,8 @@ pub fn held(service: &Value) -> Held {
     let mut held = Held::default();
     if needs_cluster_ip(service) {
         let ips = strings_at(service, "spec.clusterIPs");
-        held.addresses = ips.into_iter().filter(|ip| !ip.is_empty() && *ip != "None").map(str::to_owned).collect();
+        held.addresses =
+            ips.into_iter().filter(|ip| !ip.is_empty() && *ip != "None").map(str::to_owned).collect();
     }
     held.ports = node_ports(service);
     if needs_health_check(service) {
@@ -281,7 +283,8 @@ fn keeps_preference(new: &Value, old: &Value) -> bool {
 }
 
 fn is_selectorless_headless(service: &Value) -> bool {
-    str_at(service, "spec.clusterIP") == "None" && map_at(service, "spec.selector").is_none_or(serde_json::Map::is_empty)
+    str_at(service, "spec.clusterIP") == "None"
+        && map_at(service, "spec.selector").is_none_or(serde_json::Map::is_empty)
 }
 
 fn complete_families(new: &mut Value, old: Option<&Value>, families: &[Family]) -> Result<(), Vec<Error>> {
@@ -338,7 +341,9 @@ fn follow_policy(new: &mut Value, old: &Value) -> Vec<Error> {
         after != 0 && after < list_at(old, path).len()
     };
     let reduced = lists.into_iter().filter(|(path, _)| is_reduced(path));
-    reduced.map(|(_, what)| policy_error(new, format!("must be 'SingleStack' to release the secondary {what}"))).collect()
+    reduced
+        .map(|(_, what)| policy_error(new, format!("must be 'SingleStack' to release the secondary {what}")))
+        .collect()
 }
 
 fn policy_error(service: &Value, text: impl Into<String>) -> Error {
@@ -353,7 +358,10 @@ fn two_of_one(new: &Value) -> Vec<Error> {
     let doubled = lists.into_iter().filter(|(path, _)| list_at(new, path).len() == 2);
     doubled
         .map(|(_, what)| {
-            policy_error(new, format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"))
+            policy_error(
+                new,
+                format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"),
+            )
         })
         .collect()
 }
@@ -373,7 +381,11 @@ fn infer_families(new: &mut Value, families: &[Family]) -> Vec<Error> {
             None => {
                 let family = Family::of(ip).map_or("unknown", Family::as_str);
                 let path = Path::new("spec.clusterIPs").index(index);
-                errors.push(field::invalid(&path, json!(ips), format!("{family} is not configured on this cluster")));
+                errors.push(field::invalid(
+                    &path,
+                    json!(ips),
+                    format!("{family} is not configured on this cluster"),
+                ));
             }
         }
     }
@@ -429,7 +441,8 @@ fn address_needs(new: &Value, old: Option<&Value>) -> Vec<AddressNeed> {
 
 fn family_needs(new: &Value, from: usize) -> Vec<AddressNeed> {
     let ips = strings_at(new, "spec.clusterIPs");
-    let families = strings_at(new, "spec.ipFamilies").into_iter().filter_map(Family::parse).enumerate().skip(from);
+    let families =
+        strings_at(new, "spec.ipFamilies").into_iter().filter_map(Family::parse).enumerate().skip(from);
     families
         .map(|(index, family)| {
             let requested = ips.get(index).filter(|ip| !ip.is_empty()).map(|ip| (*ip).to_owned());
@@ -460,7 +473,8 @@ fn new_port_needs(new: &mut Value) -> Vec<PortNeed> {
         let shared = needs.iter_mut().find(|(of, _)| *of == number);
         match shared {
             None => {
-                let requested = ports.iter().find(|(of, node)| *of == number && *node != 0).map(|(_, node)| *node);
+                let requested =
+                    ports.iter().find(|(of, node)| *of == number && *node != 0).map(|(_, node)| *node);
                 needs.push((number, PortNeed { requested, indexes: vec![index] }));
             }
             Some((_, need)) if node == 0 || need.requested == Some(node) => need.indexes.push(index),
@@ -508,3 +522,6 @@ fn changed_port_needs(new: &Value, old: &Value) -> Result<Vec<PortNeed>, Refusal
     }
     Ok(needs)
 }
+
+#[cfg(test)]
+mod tests;

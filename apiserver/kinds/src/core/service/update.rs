@@ -34,7 +34,10 @@ pub(super) fn drop_what_the_type_forbids(new: &mut Value, old: &Value) {
         remove(new, "spec.healthCheckNodePort");
     }
     drop_load_balancer_fields(new, old);
-    if is_externally_accessible(old) && !is_externally_accessible(new) && same(new, old, "spec.externalTrafficPolicy") {
+    if is_externally_accessible(old)
+        && !is_externally_accessible(new)
+        && same(new, old, "spec.externalTrafficPolicy")
+    {
         remove(new, "spec.externalTrafficPolicy");
     }
     if str_at(new, "spec.type") != "LoadBalancer" {
@@ -152,10 +155,15 @@ fn ip_families(new: &Value, old: &Value) -> Vec<Error> {
 
 fn class(new: &Value, old: &Value) -> Vec<Error> {
     let spec = Path::new("spec");
-    let both_balance = str_at(new, "spec.type") == "LoadBalancer" && str_at(old, "spec.type") == "LoadBalancer";
+    let both_balance =
+        str_at(new, "spec.type") == "LoadBalancer" && str_at(old, "spec.type") == "LoadBalancer";
     let mut errors = Vec::new();
     if both_balance && !same(new, old, "spec.loadBalancerClass") {
-        errors.push(field::invalid(&spec.child("loadBalancerClass"), at(new, "spec.loadBalancerClass"), FIXED));
+        errors.push(field::invalid(
+            &spec.child("loadBalancerClass"),
+            at(new, "spec.loadBalancerClass"),
+            FIXED,
+        ));
     }
     errors.extend(load_balancer_class(new, &spec));
     errors

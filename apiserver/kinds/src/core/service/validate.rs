@@ -9,7 +9,8 @@ use crate::field::{self, BadValue, Error, Path};
 use crate::meta::validate_labels;
 use crate::names::{dns_label, dns_subdomain, port_name, port_number, qualified_name};
 use crate::network::{
-    Strictness, is_ipv4, is_ipv6, parse_ip_sloppy, validate_endpoint_ip, validate_legacy_cidr, validate_legacy_ip,
+    Strictness, is_ipv4, is_ipv6, parse_ip_sloppy, validate_endpoint_ip, validate_legacy_cidr,
+    validate_legacy_ip,
 };
 use crate::tree::{at, entries_at, int_at, list_at, str_at, strings_at};
 
@@ -27,12 +28,19 @@ const BALANCER_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
 pub(super) fn service(obj: &Value, old: Option<&Value>) -> Vec<Error> {
     let spec = Path::new("spec");
     let mut errors: Vec<Error> = topology_annotations(obj).into_iter().collect();
-    if list_at(obj, "spec.ports").is_empty() && !is_headless(obj) && str_at(obj, "spec.type") != "ExternalName" {
+    if list_at(obj, "spec.ports").is_empty()
+        && !is_headless(obj)
+        && str_at(obj, "spec.type") != "ExternalName"
+    {
         errors.push(field::required(&spec.child("ports"), ""));
     }
     errors.extend(by_type(obj, &spec));
     errors.extend(ports(obj, &spec.child("ports")));
-    errors.extend(validate_labels(at(obj, "spec").unwrap_or(&Value::Null), "selector", &spec.child("selector")));
+    errors.extend(validate_labels(
+        at(obj, "spec").unwrap_or(&Value::Null),
+        "selector",
+        &spec.child("selector"),
+    ));
     errors.extend(affinity(obj, &spec));
     errors.extend(cluster_ips(obj, old));
     errors.extend(external_ips(obj, old, &spec.child("externalIPs")));
@@ -58,8 +66,13 @@ fn annotation<'a>(obj: &'a Value, key: &str) -> Option<&'a str> {
 fn topology_annotations(obj: &Value) -> Option<Error> {
     let (mode, hints) = (annotation(obj, MODE_ANNOTATION)?, annotation(obj, HINTS_ANNOTATION)?);
     let path = Path::new("metadata.annotations").key(MODE_ANNOTATION);
-    (mode != hints)
-        .then(|| field::invalid(&path, mode, format!("must match annotations[{HINTS_ANNOTATION}] when both are specified")))
+    (mode != hints).then(|| {
+        field::invalid(
+            &path,
+            mode,
+            format!("must match annotations[{HINTS_ANNOTATION}] when both are specified"),
+        )
+    })
 }
 
 fn by_type(obj: &Value, spec: &Path) -> Vec<Error> {
@@ -107,7 +120,9 @@ fn ports(obj: &Value, path: &Path) -> Vec<Error> {
                 errors.push(field::required(&path.child("name"), ""));
             }
         } else {
-            errors.extend(dns_label(name).into_iter().map(|text| field::invalid(&path.child("name"), name, text)));
+            errors.extend(
+                dns_label(name).into_iter().map(|text| field::invalid(&path.child("name"), name, text)),
+            );
             if !names.insert(name) {
                 errors.push(field::duplicate(&path.child("name"), name));
             }
@@ -161,7 +176,9 @@ fn affinity(obj: &Value, spec: &Path) -> Vec<Error> {
 
 fn client_affinity(obj: &Value, path: &Path) -> Option<Error> {
     const TEXT: &str = "when session affinity type is ClientIP";
-    let Some(config) = at(obj, "spec.sessionAffinityConfig") else { return Some(field::required(path, TEXT)) };
+    let Some(config) = at(obj, "spec.sessionAffinityConfig") else {
+        return Some(field::required(path, TEXT));
+    };
     let path = path.child("clientIP");
     if at(config, "clientIP").is_none() {
         return Some(field::required(&path, TEXT));
@@ -248,7 +265,11 @@ fn ip_families_match(obj: &Value, ips: &[&str], path: &Path) -> Vec<Error> {
     if ips.len() > 1 {
         let has_both = ips.iter().any(|ip| is_ipv4(ip)) && ips.iter().any(|ip| is_ipv6(ip));
         if !has_both {
-            errors.push(field::invalid(path, json!(ips), "may specify no more than one IP for each IP family"));
+            errors.push(field::invalid(
+                path,
+                json!(ips),
+                "may specify no more than one IP for each IP family",
+            ));
         }
     }
     if is_headless(obj) {
@@ -332,7 +353,12 @@ fn source_ranges(obj: &Value, old: Option<&Value>) -> Vec<Error> {
         let stored = old.map(|old| strings_at(old, "spec.loadBalancerSourceRanges")).unwrap_or_default();
         let stored: Vec<&str> = stored.into_iter().map(str::trim).collect();
         for (index, range) in ranges.into_iter().enumerate() {
-            errors.extend(validate_legacy_cidr(&path.index(index), range.trim(), Strictness::Strict, &stored));
+            errors.extend(validate_legacy_cidr(
+                &path.index(index),
+                range.trim(),
+                Strictness::Strict,
+                &stored,
+            ));
         }
         return errors;
     }
@@ -354,7 +380,9 @@ fn load_balancer_fields(obj: &Value, spec: &Path) -> Vec<Error> {
     let is_balancer = str_at(obj, "spec.type") == "LoadBalancer";
     let mut errors = Vec::new();
     match (is_balancer, at(obj, "spec.allocateLoadBalancerNodePorts").is_some()) {
-        (false, true) => errors.push(field::forbidden(&spec.child("allocateLoadBalancerNodePorts"), BALANCER_ONLY)),
+        (false, true) => {
+            errors.push(field::forbidden(&spec.child("allocateLoadBalancerNodePorts"), BALANCER_ONLY))
+        }
         (true, false) => errors.push(field::required(&Path::new("allocateLoadBalancerNodePorts"), "")),
         _ => {}
     }
@@ -368,7 +396,9 @@ pub(super) fn load_balancer_class(obj: &Value, spec: &Path) -> Vec<Error> {
     match at(obj, "spec.loadBalancerClass").and_then(Value::as_str) {
         None => Vec::new(),
         Some(_) if str_at(obj, "spec.type") != "LoadBalancer" => vec![field::forbidden(&path, BALANCER_ONLY)],
-        Some(class) => qualified_name(class).into_iter().map(|text| field::invalid(&path, class, text)).collect(),
+        Some(class) => {
+            qualified_name(class).into_iter().map(|text| field::invalid(&path, class, text)).collect()
+        }
     }
 }
 
@@ -420,7 +450,9 @@ pub(super) fn load_balancer_status(obj: &Value, old: Option<&Value>) -> Vec<Erro
         return vec![field::forbidden(&path, "may only be used when `spec.type` is 'LoadBalancer'")];
     }
     let stored: Vec<&str> = old
-        .map(|old| list_at(old, "status.loadBalancer.ingress").iter().map(|ingress| str_at(ingress, "ip")).collect())
+        .map(|old| {
+            list_at(old, "status.loadBalancer.ingress").iter().map(|ingress| str_at(ingress, "ip")).collect()
+        })
         .unwrap_or_default();
     let stored: Vec<&str> = stored.into_iter().filter(|ip| !ip.is_empty()).collect();
     let each = ingresses.iter().enumerate();
@@ -437,7 +469,9 @@ fn load_balancer_ingress(ingress: &Value, stored: &[&str], path: &Path) -> Vec<E
     match at(ingress, "ipMode").and_then(Value::as_str) {
         None if ip.is_empty() => {}
         None => errors.push(field::required(&mode_path, "must be specified when `ip` is set")),
-        Some(_) if ip.is_empty() => errors.push(field::forbidden(&mode_path, "may not be specified when `ip` is not set")),
+        Some(_) if ip.is_empty() => {
+            errors.push(field::forbidden(&mode_path, "may not be specified when `ip` is not set"))
+        }
         Some("VIP" | "Proxy") => {}
         Some(mode) => errors.push(field::not_supported(&mode_path, mode, &["Proxy", "VIP"])),
     }

@@ -19,7 +19,9 @@ pub(super) fn of(obj: &Value) -> Vec<String> {
     let mut warnings = Vec::new();
 
     if map_at(obj, "metadata.annotations").is_some_and(|map| map.contains_key(HINTS_ANNOTATION)) {
-        warnings.push(format!("annotation {HINTS_ANNOTATION} is deprecated, please use {MODE_ANNOTATION} instead"));
+        warnings.push(format!(
+            "annotation {HINTS_ANNOTATION} is deprecated, please use {MODE_ANNOTATION} instead"
+        ));
     }
     if !ip.is_empty() && ip != "None" {
         warnings.extend(ips(obj, "clusterIPs"));
@@ -29,7 +31,9 @@ pub(super) fn of(obj: &Value) -> Vec<String> {
     }
     warnings.extend(ips(obj, "externalIPs"));
     if !external_ips.is_empty() && !is_headless && !is_external_name {
-        warnings.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
+        warnings.push(
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned(),
+        );
     }
     warnings.extend(ip_warning(&spec.child("loadBalancerIP"), str_at(obj, "spec.loadBalancerIP")));
     for (index, range) in strings_at(obj, "spec.loadBalancerSourceRanges").into_iter().enumerate() {
@@ -42,8 +46,9 @@ pub(super) fn of(obj: &Value) -> Vec<String> {
         warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
     }
     if str_at(obj, "spec.trafficDistribution") == "PreferClose" {
-        warnings
-            .push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_owned());
+        warnings.push(
+            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_owned(),
+        );
     }
     warnings
 }
