@@ -1,1 +1,42 @@
 //! The Kubernetes API over the store.
+//!
+//! Serves HTTPS to everybody and the same API in memory to the parts of this
+//! process. Decides who may do what, what a valid object is and what a client
+//! sees. Knows nothing of controllers, nodes' containers or the kernel.
+//!
+//! Invariants: one chain ([`chain`]) for every request, one place that knows
+//! HTTP codes ([`status`]), one path for every resource ([`registry`]).
+
+mod admission;
+mod bootstrap;
+mod catalog;
+mod chain;
+mod clock;
+mod codec;
+mod config;
+mod connect;
+mod context;
+mod discovery;
+mod frames;
+mod identity;
+mod local;
+mod negotiate;
+mod objects;
+mod options;
+mod permissions;
+mod protobuf;
+mod query;
+mod registry;
+mod render;
+mod reply;
+mod request_info;
+mod reviews;
+mod selectors;
+mod server;
+mod status;
+mod yaml;
+
+pub use config::{Config, Kubelet, Tls};
+pub use context::Fence;
+pub use local::Local;
+pub use server::{ApiServer, ServeError};

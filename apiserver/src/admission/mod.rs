@@ -1,0 +1,94 @@
+//! Admission: what a write needs from the rest of the cluster, and what the
+//! cluster adds to it. Each plugin is a file; this one is their order.
+//! Plugins read only the pinned view; what they read becomes preconditions.
+
+mod default_tolerations;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod role_escalation;
+mod runtime_class;
+mod service_account;
+pub(crate) mod service_allocation;
+mod taint_nodes;
+
+use crate::catalog::Kind;
+use crate::context::Context;
+use crate::objects::Objects;
+use crate::status::ApiResult;
+use kinds::Subresource;
+use mvcc::{Precondition, View};
+use schema::Tree;
+
+/// What a write does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// A write under admission.
+pub(crate) struct Review<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) kind: &'a Kind,
+    pub(crate) sub: Subresource,
+    pub(crate) operation: Operation,
+    pub(crate) view: &'a View,
+    pub(crate) dry_run: bool,
+    preconditions: &'a mut Vec<Precondition>,
+}
+
+impl<'a> Review<'a> {
+    pub(crate) fn new(
+        context: &'a Context,
+        kind: &'a Kind,
+        sub: Subresource,
+        operation: Operation,
+        view: &'a View,
+        dry_run: bool,
+        preconditions: &'a mut Vec<Precondition>,
+    ) -> Self {
+        Self { context, kind, sub, operation, view, dry_run, preconditions }
+    }
+
+    /// Makes the store refuse the write unless this still holds.
+    pub(crate) fn require(&mut self, precondition: Precondition) {
+        self.preconditions.push(precondition);
+    }
+
+    /// Objects of the view.
+    pub(crate) fn objects(&self) -> Objects<'a> {
+        Objects { codec: &self.context.server.codec, view: self.view }
+    }
+
+    /// Whether the write is on this core resource itself.
+    pub(crate) fn is_core(&self, plural: &str) -> bool {
+        self.kind.resource.group.is_empty() && self.kind.resource.plural == plural && self.sub == Subresource::None
+    }
+}
+
+/// Plugins that change the object, in upstream's order.
+pub(crate) fn mutate(review: &mut Review<'_>, object: &mut Tree, old: Option<&Tree>) -> ApiResult<()> {
+    namespace_lifecycle::admit(review)?;
+    service_account::mutate(review, object)?;
+    node_restriction::admit(review, object, old)?;
+    taint_nodes::mutate(review, object);
+    priority::mutate(review, object, old)?;
+    default_tolerations::mutate(review, object);
+    runtime_class::mutate(review, object)
+}
+
+/// What only the cluster can give: addresses and ports. Runs after the strategy has prepared the object.
+pub(crate) fn allocate(review: &mut Review<'_>, object: &mut Tree, old: Option<&Tree>) -> ApiResult<()> {
+    service_allocation::allocate(review, object, old)
+}
+
+/// Plugins that only look, after the object is known to be valid.
+pub(crate) fn validate(review: &mut Review<'_>, object: &Tree, old: Option<&Tree>) -> ApiResult<()> {
+    if review.operation == Operation::Delete {
+        namespace_lifecycle::admit(review)?;
+        node_restriction::admit(review, object, old)?;
+    }
+    role_escalation::validate(review, object, old)
+}

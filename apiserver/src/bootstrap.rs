@@ -1,0 +1,137 @@
+//! What every cluster has from its first minute: system namespaces, bootstrap
+//! roles, the `kubernetes` Service with its endpoints. Creates what is absent;
+//! never touches what somebody changed.
+
+use crate::catalog::{self, Kind};
+use crate::context::{Context, Warnings};
+use crate::options::{FieldValidation, WriteOptions};
+use crate::query::Query;
+use crate::registry;
+use crate::request_info::RequestInfo;
+use crate::server::Inner;
+use crate::status::{ApiError, ApiResult};
+use access::{UserInfo, groups, users};
+use http::{HeaderMap, HeaderValue, Method};
+use kinds::tree;
+use mvcc::Key;
+use schema::Tree;
+use serde_json::json;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Creates everything, in the order in which it depends on each other.
+pub(crate) async fn run(server: &Arc<Inner>) {
+    let mut objects = access::bootstrap::namespaces();
+    objects.extend(access::bootstrap::objects());
+    objects.push(authentication_config(server));
+    objects.extend(kubernetes_service(server));
+    for object in objects {
+        let name = tree::str_at(&object, "metadata.name").to_owned();
+        match create(server, object).await {
+            Ok(()) | Err(ApiError::AlreadyExists { .. } | ApiError::BeingDeleted { .. }) => {}
+            Err(error) => tracing::error!(%name, %error, "a bootstrap object could not be created"),
+        }
+    }
+}
+
+async fn create(server: &Arc<Inner>, mut object: Tree) -> ApiResult<()> {
+    let (group, version) = split(tree::str_at(&object, "apiVersion"));
+    let word = tree::str_at(&object, "kind").to_owned();
+    let kind = catalog::all().iter().find(|kind| kind.resource.kind == word && kind.resource.group == group && kind.resource.version == version);
+    let Some(kind) = kind else { return Ok(()) };
+    let context = context(server, kind, &object);
+    let key = Key::new(kind.stored_as.clone(), tree::str_at(&object, "metadata.namespace"), tree::str_at(&object, "metadata.name"));
+    if server.store.view().entry(&key).is_some() {
+        return Ok(());
+    }
+    schema::decode::conform(kind.schema, &mut object).map_err(|error| ApiError::Internal(error.to_string()))?;
+    schema::default::apply(kind.schema, &mut object);
+    kind.strategy.default(&mut object);
+    let options = WriteOptions { dry_run: false, field_manager: String::new(), validation: FieldValidation::Ignore };
+    registry::create_tree(&context, kind, object, &options).await.map(drop)
+}
+
+fn split(api_version: &str) -> (String, String) {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    (group.to_owned(), version.to_owned())
+}
+
+/// A request of the server to itself.
+fn context(server: &Arc<Inner>, kind: &Kind, object: &Tree) -> Context {
+    let namespace = tree::str_at(object, "metadata.namespace").to_owned();
+    let info = RequestInfo {
+        is_resource: true,
+        verb: "create".into(),
+        group: kind.resource.group.clone(),
+        version: kind.resource.version.clone(),
+        in_namespace: !namespace.is_empty(),
+        namespace,
+        resource: kind.resource.plural.clone(),
+        ..RequestInfo::default()
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::USER_AGENT, HeaderValue::from_static("kube-apiserver"));
+    Context {
+        server: server.clone(),
+        method: Method::POST,
+        info,
+        query: Query::default(),
+        headers,
+        user: UserInfo::authenticated(users::APISERVER, &[groups::MASTERS]),
+        fence: None,
+        warnings: Warnings::default(),
+        now: crate::clock::now(&server.seams),
+    }
+}
+
+/// Where extension servers learn whom to trust.
+fn authentication_config(server: &Inner) -> Tree {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {"client-ca-file": server.config.authority_pem},
+    })
+}
+
+/// The Service under which the cluster reaches its servers, its Endpoints and its EndpointSlice.
+fn kubernetes_service(server: &Inner) -> Vec<Tree> {
+    let config = &server.config;
+    let Some(address) = config.service_cidrs.first().and_then(|(base, _)| first_address(*base)) else { return Vec::new() };
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let mut objects = vec![json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "clusterIP": address, "clusterIPs": [address], "type": "ClusterIP", "sessionAffinity": "None",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.port}],
+        },
+    })];
+    if config.advertised.is_empty() {
+        return objects;
+    }
+    let mirror = "endpointslice.kubernetes.io/skip-mirror";
+    let addresses: Vec<String> = config.advertised.iter().map(ToString::to_string).collect();
+    let list: Vec<Tree> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+    objects.push(json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {mirror: "true"}},
+        "subsets": [{"addresses": list, "ports": [{"name": "https", "port": config.port, "protocol": "TCP"}]}],
+    }));
+    let family = if config.advertised[0].is_ipv4() { "IPv4" } else { "IPv6" };
+    objects.push(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": family,
+        "endpoints": [{"addresses": addresses, "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": config.port, "protocol": "TCP"}],
+    }));
+    objects
+}
+
+/// The first address of a range after its base.
+fn first_address(base: IpAddr) -> Option<String> {
+    Some(match base {
+        IpAddr::V4(ip) => IpAddr::from(u32::from(ip).checked_add(1)?.to_be_bytes()).to_string(),
+        IpAddr::V6(ip) => IpAddr::from(u128::from(ip).checked_add(1)?.to_be_bytes()).to_string(),
+    })
+}

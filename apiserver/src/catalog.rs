@@ -1,0 +1,210 @@
+//! What is served: every resource with its strategy, schema and stored form,
+//! and every subresource. Facts only; discovery and dispatch read them.
+
+use crate::status::GroupResource;
+use kinds::{Resource, Strategy};
+use schema::Schema;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+/// The form in which a kind's objects lie in the store.
+pub struct Stored {
+    /// Group/version of the stored bytes.
+    pub api_version: Arc<str>,
+    /// What stored bytes start with, up to the metadata object.
+    pub prefix: String,
+    /// Whether the bytes are encrypted.
+    pub sealed: bool,
+}
+
+/// One served resource.
+pub struct Kind {
+    /// Its strategy.
+    pub strategy: &'static dyn Strategy,
+    /// Its names and verbs.
+    pub resource: &'static Resource,
+    /// Its schema.
+    pub schema: &'static Schema,
+    /// How errors name it.
+    pub group_resource: GroupResource,
+    /// Its name in the store.
+    pub stored_as: Arc<str>,
+    /// `apiVersion` of its objects.
+    pub api_version: String,
+    /// Stored form.
+    pub stored: Stored,
+    /// Whether stored bytes are of another version than this kind's.
+    pub converts: bool,
+    /// Its subresources, by name.
+    pub subresources: Vec<&'static Sub>,
+}
+
+/// A subresource as discovery shows it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sub {
+    /// Group of the parent.
+    pub group: &'static str,
+    /// Plural of the parent.
+    pub plural: &'static str,
+    /// Name.
+    pub name: &'static str,
+    /// Group of its kind, when it is another than the parent's.
+    pub kind_group: &'static str,
+    /// Version of its kind, when it is another than the parent's.
+    pub kind_version: &'static str,
+    /// Kind it takes and gives.
+    pub kind: &'static str,
+    /// Verbs, sorted.
+    pub verbs: &'static [&'static str],
+}
+
+const fn sub(group: &'static str, plural: &'static str, name: &'static str, kind: (&'static str, &'static str, &'static str), verbs: &'static [&'static str]) -> Sub {
+    Sub { group, plural, name, kind_group: kind.0, kind_version: kind.1, kind: kind.2, verbs }
+}
+
+const READ_WRITE: &[&str] = &["get", "patch", "update"];
+const CONNECT: &[&str] = &["create", "get"];
+const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
+
+/// Every subresource, sorted by parent and name.
+pub static SUBRESOURCES: &[Sub] = &[
+    sub("", "namespaces", "finalize", ("", "", "Namespace"), &["update"]),
+    sub("", "namespaces", "status", ("", "", "Namespace"), READ_WRITE),
+    sub("", "nodes", "proxy", ("", "", "NodeProxyOptions"), PROXY),
+    sub("", "nodes", "status", ("", "", "Node"), READ_WRITE),
+    sub("", "pods", "attach", ("", "", "PodAttachOptions"), CONNECT),
+    sub("", "pods", "binding", ("", "", "Binding"), &["create"]),
+    sub("", "pods", "ephemeralcontainers", ("", "", "Pod"), READ_WRITE),
+    sub("", "pods", "eviction", ("policy", "v1", "Eviction"), &["create"]),
+    sub("", "pods", "exec", ("", "", "PodExecOptions"), CONNECT),
+    sub("", "pods", "log", ("", "", "Pod"), &["get"]),
+    sub("", "pods", "portforward", ("", "", "PodPortForwardOptions"), CONNECT),
+    sub("", "pods", "resize", ("", "", "Pod"), READ_WRITE),
+    sub("", "pods", "status", ("", "", "Pod"), READ_WRITE),
+    sub("", "serviceaccounts", "token", ("authentication.k8s.io", "v1", "TokenRequest"), &["create"]),
+    sub("", "services", "status", ("", "", "Service"), READ_WRITE),
+    sub("apps", "deployments", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
+    sub("apps", "deployments", "status", ("", "", "Deployment"), READ_WRITE),
+    sub("apps", "replicasets", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
+    sub("apps", "replicasets", "status", ("", "", "ReplicaSet"), READ_WRITE),
+];
+
+impl Kind {
+    fn new(strategy: &'static dyn Strategy) -> Option<Self> {
+        let resource = strategy.resource();
+        let schema = schema::kind(&resource.group, &resource.version, &resource.kind)?;
+        let api_version = resource.api_version();
+        let stored_version = if resource.stored_as == "events" { "v1".to_owned() } else { api_version.clone() };
+        let prefix = prefix(&resource.kind, &stored_version);
+        let subresources = SUBRESOURCES.iter().filter(|sub| sub.group == resource.group && sub.plural == resource.plural).collect();
+        Some(Self {
+            strategy,
+            resource,
+            schema,
+            group_resource: GroupResource::new(resource.group.clone(), resource.plural.clone()),
+            stored_as: resource.stored_as.as_str().into(),
+            converts: stored_version != api_version,
+            stored: Stored { api_version: stored_version.into(), prefix, sealed: resource.group.is_empty() && resource.plural == "secrets" },
+            api_version,
+            subresources,
+        })
+    }
+
+    /// Whether a verb is served on the resource itself.
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.resource.verbs.iter().any(|known| known == verb)
+    }
+
+    /// A subresource by name.
+    pub fn subresource(&self, name: &str) -> Option<&'static Sub> {
+        self.subresources.iter().find(|sub| sub.name == name).copied()
+    }
+
+    /// Whether objects of this kind are stored at all (reviews and bindings are not).
+    pub fn is_stored(&self) -> bool {
+        self.has_verb("get")
+    }
+
+    /// The name under which the store indexes a selectable field of this kind.
+    pub fn stored_field(&self, field: &str) -> String {
+        if !self.converts {
+            return field.to_owned();
+        }
+        match field.strip_prefix("regarding.") {
+            Some(rest) => format!("involvedObject.{rest}"),
+            None if field == "reportingController" => "reportingComponent".to_owned(),
+            None => field.to_owned(),
+        }
+    }
+}
+
+/// What an object's bytes start with, up to the metadata object.
+pub fn prefix(kind: &str, api_version: &str) -> String {
+    format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":")
+}
+
+struct Catalog {
+    kinds: Vec<Kind>,
+    index: HashMap<String, usize>,
+    groups: Vec<(String, String)>,
+}
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let kinds: Vec<Kind> = kinds::all().iter().filter_map(|strategy| Kind::new(*strategy)).collect();
+    let index = kinds.iter().enumerate().map(|(at, kind)| (path(&kind.resource.group, &kind.resource.version, &kind.resource.plural), at)).collect();
+    let mut groups: Vec<(String, String)> = Vec::new();
+    for kind in &kinds {
+        let group = (kind.resource.group.clone(), kind.resource.version.clone());
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    groups.sort_by_key(|(group, _)| (std::cmp::Reverse(priority(group)), group.clone()));
+    Catalog { kinds, index, groups }
+});
+
+fn path(group: &str, version: &str, plural: &str) -> String {
+    format!("{group}/{version}/{plural}")
+}
+
+/// Rank of a group in discovery; higher comes first.
+fn priority(group: &str) -> u32 {
+    match group {
+        "" => 18000,
+        "apps" => 17800,
+        "events.k8s.io" => 17750,
+        "authentication.k8s.io" => 17700,
+        "authorization.k8s.io" => 17600,
+        "autoscaling" => 17500,
+        "batch" => 17400,
+        "certificates.k8s.io" => 17300,
+        "networking.k8s.io" => 17200,
+        "policy" => 17100,
+        "rbac.authorization.k8s.io" => 17000,
+        "storage.k8s.io" => 16800,
+        "scheduling.k8s.io" => 16600,
+        "coordination.k8s.io" => 16500,
+        "discovery.k8s.io" => 16200,
+        _ => 1000,
+    }
+}
+
+/// The served resource at a path.
+pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    CATALOG.index.get(&path(group, version, plural)).map(|&at| &CATALOG.kinds[at])
+}
+
+/// Every served resource.
+pub fn all() -> &'static [Kind] {
+    &CATALOG.kinds
+}
+
+/// Served groups with their versions, in discovery order; core is `("", "v1")`.
+pub fn groups() -> &'static [(String, String)] {
+    &CATALOG.groups
+}
+
+/// Whether anything of a group is served.
+pub fn has_group(group: &str) -> bool {
+    CATALOG.groups.iter().any(|(known, _)| known == group)
+}

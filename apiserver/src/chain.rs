@@ -1,0 +1,187 @@
+//! What every request goes through, in order: request info, authentication,
+//! impersonation, authorization, dispatch. Whatever fails becomes a Status;
+//! whatever panics becomes a 500 one.
+
+use crate::catalog;
+use crate::connect;
+use crate::context::{Context, Fence, Warnings};
+use crate::discovery;
+use crate::identity::{self, Caller};
+use crate::query::{self, Query};
+use crate::registry;
+use crate::reply::{self, Reply};
+use crate::request_info;
+use crate::reviews;
+use crate::server::Inner;
+use crate::status::{ApiError, ApiResult};
+use access::rbac::{self, Attributes};
+use axum::body::Body;
+use futures::FutureExt;
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::{HeaderMap, Request};
+use raft_store::Term;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request may take that is no watch and no stream.
+const SECONDS_MAX: u64 = 60;
+
+static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// Longest audit id a client may choose.
+const AUDIT_ID_MAX: usize = 64;
+
+/// Answers one request. Never fails: whatever goes wrong is an answer.
+pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply {
+    let audit_id = audit_id(&server, request.headers());
+    let accept: String = request.headers().get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    let warnings = Warnings::default();
+    let inside = AssertUnwindSafe(checked(server, request, warnings.clone())).catch_unwind().await;
+    let mut reply = match inside {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => reply::failure(&error, &accept),
+        Err(_) => reply::failure(&ApiError::Internal("this request panicked; the server's log has more".into()), &accept),
+    };
+    let headers = reply.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    headers.insert(AUDIT_ID.clone(), audit_id);
+    for warning in warnings.headers() {
+        if let Ok(value) = HeaderValue::from_str(&warning) {
+            headers.append(http::header::WARNING, value);
+        }
+    }
+    reply
+}
+
+fn audit_id(server: &Inner, headers: &HeaderMap) -> HeaderValue {
+    let own = || HeaderValue::from_str(&crate::clock::uid(&server.seams)).expect("uids are ASCII");
+    headers.get(&AUDIT_ID).filter(|value| !value.is_empty() && value.len() <= AUDIT_ID_MAX).cloned().unwrap_or_else(own)
+}
+
+async fn checked(server: Arc<Inner>, request: Request<Body>, warnings: Warnings) -> ApiResult<Reply> {
+    let Some(path) = query::decode(request.uri().path(), false) else {
+        return Ok(reply::text(400, "400 Bad Request"));
+    };
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let info = request_info::parse(request.method().as_str(), &path, &query);
+    let limit = deadline(&query, info.is_long_running())?;
+
+    let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Remote(None));
+    let user = identity::authenticate(&server, &caller, request.headers())?;
+    let fence = request.extensions().get::<Fence>().map(|fence| Term(fence.0));
+    let now = crate::clock::now(&server.seams);
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    let mut context = Context { server, method, info, query, headers, user, fence, warnings, now };
+
+    let snapshot = context.server.permissions.snapshot(&context.server.store, &context.server.codec);
+    let attributes = attributes(&context);
+    context.user = identity::impersonate(&context, &snapshot, &attributes)?;
+    snapshot.authorizer().check(&context.user, &attributes)?;
+    drop(snapshot);
+
+    match limit {
+        None => dispatch(&context, request).await,
+        Some(limit) => match tokio::time::timeout(limit, dispatch(&context, request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".into())),
+        },
+    }
+}
+
+/// How long this request may take; `None` for streams.
+fn deadline(query: &Query, long_running: bool) -> ApiResult<Option<Duration>> {
+    let most = Duration::from_secs(SECONDS_MAX);
+    if long_running {
+        return Ok(None);
+    }
+    match query.text("timeout") {
+        "" => Ok(Some(most)),
+        text => match go_duration(text) {
+            Some(Duration::ZERO) => Ok(Some(most)),
+            Some(asked) => Ok(Some(asked.min(most))),
+            None => {
+                let quoted = crate::status::go_quote(text);
+                Err(ApiError::BadRequest(format!("invalid timeout specified in the request URL - time: invalid duration {quoted}")))
+            }
+        },
+    }
+}
+
+/// Reads `1h2m3.5s`.
+fn go_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut seconds = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let (unit, factor) = [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]
+            .into_iter()
+            .find(|(unit, _)| rest.starts_with(unit))?;
+        rest = &rest[unit.len()..];
+        seconds += number * factor;
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The request as authorizers see it.
+fn attributes(context: &Context) -> Attributes {
+    let info = &context.info;
+    if !info.is_resource {
+        return Attributes::path(&info.verb, &info.path);
+    }
+    let selectors = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection");
+    let read = |key: &str, parse: fn(&str) -> Option<Vec<rbac::Requirement>>| {
+        if selectors { parse(context.query.text(key)).unwrap_or_default() } else { Vec::new() }
+    };
+    Attributes {
+        verb: info.verb.clone(),
+        is_resource: true,
+        namespace: info.namespace.clone(),
+        group: info.group.clone(),
+        version: info.version.clone(),
+        resource: info.resource.clone(),
+        subresource: info.subresource.clone(),
+        name: info.name.clone(),
+        path: info.path.clone(),
+        fields: read("fieldSelector", rbac::parse_fields),
+        labels: read("labelSelector", rbac::parse_labels),
+    }
+}
+
+/// Hands the request to whoever serves its path.
+async fn dispatch(context: &Context, request: Request<Body>) -> ApiResult<Reply> {
+    let info = &context.info;
+    if !info.is_resource {
+        return discovery::serve(context);
+    }
+    if !catalog::has_group(&info.group) {
+        return Err(ApiError::NoSuchPage);
+    }
+    let kind = catalog::find(&info.group, &info.version, &info.resource).ok_or(ApiError::NoSuchResource)?;
+    let route = registry::route::find(kind, context)?;
+    match route {
+        registry::route::Route::Connect(stream) => connect::serve(context, stream, request).await,
+        registry::route::Route::Review => reviews::serve(context, kind, request.into_body()).await,
+        registry::route::Route::Resource(target) => registry::serve(context, kind, target, request.into_body()).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_gos() {
+        assert_eq!(go_duration("1m2.5s"), Some(Duration::from_millis(62_500)));
+        assert_eq!(go_duration("0s"), Some(Duration::ZERO));
+        assert_eq!(go_duration("abc"), None);
+        assert_eq!(go_duration("5"), None);
+    }
+}

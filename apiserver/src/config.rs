@@ -1,0 +1,71 @@
+//! What a server is started with. Facts only.
+
+use access::seal::Keyring;
+use access::tokens::Signer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// Certificates of the HTTPS side.
+#[derive(Debug)]
+pub struct Tls {
+    /// Serving certificate chain, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+    /// Authorities that client certificates may come from.
+    pub client_roots: Vec<CertificateDer<'static>>,
+}
+
+/// How node agents are reached.
+#[derive(Debug)]
+pub struct Kubelet {
+    /// Client certificate chain, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+    /// Authorities that agents' serving certificates come from.
+    pub roots: Vec<CertificateDer<'static>>,
+}
+
+/// Everything a server needs besides its store.
+pub struct Config {
+    /// HTTPS; `None` serves in memory only.
+    pub tls: Option<Tls>,
+    /// How node agents are reached; `None` answers 503 to exec and its like.
+    pub kubelet: Option<Kubelet>,
+    /// Seals Secrets; `None` stores them in the clear (tests).
+    pub keyring: Option<Arc<Keyring>>,
+    /// Signs service account tokens.
+    pub signer: Signer,
+    /// Service addresses, first family first: base address and prefix length.
+    pub service_cidrs: Vec<(IpAddr, u8)>,
+    /// Node ports, both ends included.
+    pub node_ports: (u16, u16),
+    /// Addresses under which clients in the cluster reach the servers.
+    pub advertised: Vec<IpAddr>,
+    /// Port of those addresses.
+    pub port: u16,
+    /// `gitVersion` of `/version`.
+    pub version: String,
+    /// PEM of the cluster's authority, for `kube-system/extension-apiserver-authentication`.
+    pub authority_pem: String,
+}
+
+impl Config {
+    /// The defaults of a cluster: 10.96.0.0/16, node ports 30000–32767, port 6443.
+    pub fn new(signer: Signer) -> Self {
+        Self {
+            tls: None,
+            kubelet: None,
+            keyring: None,
+            signer,
+            service_cidrs: vec![(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16)],
+            node_ports: (30000, 32767),
+            advertised: Vec::new(),
+            port: 6443,
+            version: "v1.36.1+kontiki.0.1.0".to_owned(),
+            authority_pem: String::new(),
+        }
+    }
+}

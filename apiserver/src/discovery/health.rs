@@ -1,0 +1,107 @@
+//! `/healthz`, `/livez`, `/readyz` with their checks, and the few metrics there
+//! are. Decides which check stands for which part of this server.
+
+use crate::context::Context;
+use crate::reply::{self, Reply};
+use crate::status::{ApiError, ApiResult};
+use std::fmt::Write as _;
+
+/// One check: its name as upstream's operators know it, and where it counts.
+struct Check {
+    name: &'static str,
+    ready_only: bool,
+}
+
+const CHECKS: &[Check] = &[
+    Check { name: "ping", ready_only: false },
+    Check { name: "log", ready_only: false },
+    Check { name: "etcd", ready_only: false },
+    Check { name: "etcd-readiness", ready_only: true },
+    Check { name: "informer-sync", ready_only: true },
+    Check { name: "poststarthook/start-apiserver-admission-initializer", ready_only: false },
+    Check { name: "poststarthook/rbac/bootstrap-roles", ready_only: false },
+    Check { name: "poststarthook/bootstrap-controller", ready_only: false },
+    Check { name: "poststarthook/start-system-namespaces-controller", ready_only: false },
+    Check { name: "shutdown", ready_only: true },
+];
+
+impl Check {
+    /// Whether the part it stands for works.
+    fn passes(&self, context: &Context) -> bool {
+        let server = &context.server;
+        match self.name {
+            "etcd" | "etcd-readiness" => server.store.term().is_some() || server.store.view().revision().0 > 0,
+            "shutdown" => !server.stopping.is_cancelled(),
+            name if name.starts_with("poststarthook/rbac") || name.contains("bootstrap") || name.contains("namespaces") => server.is_bootstrapped(),
+            _ => true,
+        }
+    }
+}
+
+/// Serves a health path, if it is one.
+pub(super) fn serve(context: &Context, path: &str) -> Option<ApiResult<Reply>> {
+    let rest = path.strip_prefix('/')?;
+    let (word, check) = rest.split_once('/').map_or((rest, None), |(word, check)| (word, Some(check)));
+    if !matches!(word, "healthz" | "livez" | "readyz") {
+        return None;
+    }
+    let mut checks = CHECKS.iter().filter(|check| word == "readyz" || !check.ready_only);
+    Some(match check {
+        None => Ok(all(context, word, &checks.collect::<Vec<_>>())),
+        Some(name) => match checks.find(|check| check.name == name) {
+            Some(check) if check.passes(context) => Ok(reply::text(200, "ok")),
+            Some(check) => Ok(reply::text(500, format!("internal server error: {} failed: reason withheld\n", check.name))),
+            None => Err(ApiError::NoSuchPage),
+        },
+    })
+}
+
+fn all(context: &Context, word: &str, checks: &[&Check]) -> Reply {
+    let excluded: Vec<&str> = context.query.all("exclude").collect();
+    let mut lines = String::new();
+    let mut failed = false;
+    for check in checks {
+        let name = check.name;
+        let line = if excluded.contains(&name) {
+            format!("[+]{name} excluded: ok")
+        } else if check.passes(context) {
+            format!("[+]{name} ok")
+        } else {
+            failed = true;
+            format!("[-]{name} failed: reason withheld")
+        };
+        writeln!(lines, "{line}").expect("strings take every write");
+    }
+    let unknown: Vec<String> = excluded.iter().filter(|name| !checks.iter().any(|check| check.name == **name)).map(|name| format!("\"{name}\"")).collect();
+    if !unknown.is_empty() {
+        writeln!(lines, "warn: some health checks cannot be excluded: no matches for {}", unknown.join(",")).expect("strings take every write");
+    }
+    if failed {
+        return reply::text(500, format!("{lines}{word} check failed\n"));
+    }
+    if context.query.first("verbose").is_some() { reply::text(200, format!("{lines}{word} check passed\n")) } else { reply::text(200, "ok") }
+}
+
+/// The paths of all checks.
+pub(super) fn paths() -> Vec<String> {
+    ["healthz", "livez", "readyz"]
+        .iter()
+        .flat_map(|word| {
+            let checks = CHECKS.iter().filter(move |check| *word == "readyz" || !check.ready_only);
+            std::iter::once(format!("/{word}")).chain(checks.map(move |check| format!("/{word}/{}", check.name)))
+        })
+        .collect()
+}
+
+/// Prometheus text of what is counted so far.
+pub(super) fn metrics(context: &Context) -> String {
+    let view = context.server.store.view();
+    let mut out = String::from("# HELP apiserver_storage_objects Number of stored objects.\n# TYPE apiserver_storage_objects gauge\n");
+    for kind in crate::catalog::all().iter().filter(|kind| kind.is_stored() && !kind.converts) {
+        let count = view.count(&kind.stored_as, None);
+        writeln!(out, "apiserver_storage_objects{{resource=\"{}\"}} {count}", kind.stored_as).expect("strings take every write");
+    }
+    writeln!(out, "# HELP kontiki_store_revision Newest revision visible here.\n# TYPE kontiki_store_revision gauge\nkontiki_store_revision {}", view.revision())
+        .expect("strings take every write");
+    out
+}

@@ -1,0 +1,91 @@
+//! Stored objects as the access rules ask for them, out of one pinned view.
+
+use crate::catalog;
+use crate::codec::Codec;
+use crate::permissions::Snapshot;
+use access::UserInfo;
+use access::node::restriction;
+use access::rbac::{Attributes, Decision};
+use access::tokens::{BoundObjects, Stored, request::Bindable};
+use mvcc::{Key, View};
+use schema::Tree;
+
+/// Reads objects of one view.
+pub(crate) struct Objects<'a> {
+    /// Opens stored bytes.
+    pub(crate) codec: &'a Codec,
+    /// The view.
+    pub(crate) view: &'a View,
+}
+
+impl Objects<'_> {
+    /// An object of the core group, resourceVersion included.
+    pub(crate) fn core(&self, plural: &str, namespace: &str, name: &str) -> Option<Tree> {
+        let kind = catalog::find("", "v1", plural)?;
+        let entry = self.view.entry(&Key::new(plural, namespace, name))?;
+        self.codec.tree(kind, entry, entry.revision).ok()
+    }
+
+    fn stored(&self, plural: &str, namespace: &str, name: &str) -> Option<Stored> {
+        self.core(plural, namespace, name).map(|tree| Stored::of(&tree))
+    }
+}
+
+impl BoundObjects for Objects<'_> {
+    fn service_account(&self, namespace: &str, name: &str) -> Option<Stored> {
+        self.stored("serviceaccounts", namespace, name)
+    }
+
+    fn pod(&self, namespace: &str, name: &str) -> Option<Stored> {
+        self.stored("pods", namespace, name)
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Option<Stored> {
+        self.stored("secrets", namespace, name)
+    }
+
+    fn node(&self, name: &str) -> Option<Stored> {
+        self.stored("nodes", "", name)
+    }
+}
+
+impl Bindable for Objects<'_> {
+    fn pod(&self, namespace: &str, name: &str) -> Option<Tree> {
+        self.core("pods", namespace, name)
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Option<Tree> {
+        self.core("secrets", namespace, name)
+    }
+
+    fn node(&self, name: &str) -> Option<Tree> {
+        self.core("nodes", "", name)
+    }
+}
+
+/// The same, with the permissions of the moment, for what nodes may write.
+pub(crate) struct Restricted<'a> {
+    /// The objects.
+    pub(crate) objects: Objects<'a>,
+    /// The permissions.
+    pub(crate) permissions: &'a Snapshot,
+}
+
+impl restriction::Objects for Restricted<'_> {
+    fn pod(&self, namespace: &str, name: &str) -> Option<Tree> {
+        self.objects.core("pods", namespace, name)
+    }
+
+    fn node(&self, name: &str) -> Option<Tree> {
+        self.objects.core("nodes", "", name)
+    }
+
+    fn driver_audiences(&self, _pod: &Tree) -> Vec<String> {
+        // Storage drivers are not served yet, so no pod uses one.
+        Vec::new()
+    }
+
+    fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Decision {
+        self.permissions.authorizer().authorize(user, attributes)
+    }
+}

@@ -1,0 +1,151 @@
+//! POST of a new object. Decides names, identity and the preconditions of a
+//! creation; what the object may be is the strategy's.
+
+use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
+use super::{Written, body, managed};
+use crate::admission::{self, Operation, Review};
+use crate::catalog::Kind;
+use crate::clock;
+use crate::context::Context;
+use crate::options::{WriteOptions, WriteVerb};
+use crate::reply::Reply;
+use crate::status::{ApiError, ApiResult};
+use axum::body::Body;
+use kinds::{Subresource, tree, write};
+use mvcc::{Key, Precondition, View};
+use schema::Tree;
+use serde_json::json;
+
+/// Names tried for one `generateName`.
+const NAMES_MAX: usize = 8;
+/// Characters of a generated suffix.
+const SUFFIX: usize = 5;
+/// Longest prefix of a generated name.
+const PREFIX_MAX: usize = 58;
+
+/// Creates the object in the body.
+pub(super) async fn create(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+    let accepted = context.accept_object()?;
+    crate::negotiate::body_format(context.content_type())?;
+    let bytes = body::read(body).await?;
+    let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
+    let mut tree = body::decode(context, kind, &bytes, options.validation)?;
+    check_namespace(context, kind, &mut tree)?;
+    let written = create_tree(context, kind, tree, &options).await?;
+    context.show_written(kind, accepted, &written)
+}
+
+/// The body's namespace must be the path's, or absent.
+pub(crate) fn check_namespace(context: &Context, kind: &Kind, tree: &mut Tree) -> ApiResult<()> {
+    if !kind.resource.namespaced {
+        tree::remove(tree, "metadata.namespace");
+        return Ok(());
+    }
+    match tree::str_at(tree, "metadata.namespace") {
+        "" => tree::set(tree, "metadata.namespace", context.namespace()),
+        namespace if namespace == context.namespace() => {}
+        _ => return Err(ApiError::BadRequest("the namespace of the provided object does not match the namespace sent on the request".into())),
+    }
+    Ok(())
+}
+
+/// Creates a decoded, defaulted object.
+pub(crate) async fn create_tree(context: &Context, kind: &'static Kind, mut tree: Tree, options: &WriteOptions) -> ApiResult<Written> {
+    if !matches!(tree::str_at(&tree, "metadata.resourceVersion"), "" | "0") {
+        return Err(ApiError::Plain("resourceVersion should not be set on objects to be created".into()));
+    }
+    managed::on_create(context, kind, options, &mut tree);
+    let generates = tree::str_at(&tree, "metadata.name").is_empty() && !tree::str_at(&tree, "metadata.generateName").is_empty();
+    let mut name_tries = 0;
+    let mut attempts = 0;
+    loop {
+        let outcome = attempt(context, kind, tree.clone(), options).await?;
+        match outcome {
+            Attempt::Done(written) => return Ok(written),
+            Attempt::Taken(name) => {
+                name_tries += 1;
+                if !generates {
+                    return Err(ApiError::AlreadyExists { resource: kind.group_resource.clone(), name });
+                }
+                if name_tries == NAMES_MAX {
+                    return Err(ApiError::NoFreeName { resource: kind.group_resource.clone(), name });
+                }
+            }
+            Attempt::Stale => {
+                attempts += 1;
+                if attempts == ATTEMPTS_MAX {
+                    return Err(ApiError::Timeout("request did not complete within the allotted timeout".into()));
+                }
+            }
+        }
+    }
+}
+
+enum Attempt {
+    Done(Written),
+    /// The name is in use.
+    Taken(String),
+    /// What was read has changed.
+    Stale,
+}
+
+async fn attempt(context: &Context, kind: &'static Kind, mut tree: Tree, options: &WriteOptions) -> ApiResult<Attempt> {
+    let view = linearizable(context).await?;
+    let mut preconditions = vec![Precondition::Absent(placeholder(kind))];
+    let mut review = Review::new(context, kind, Subresource::None, Operation::Create, &view, options.dry_run, &mut preconditions);
+    admission::mutate(&mut review, &mut tree, None)?;
+    identify(context, &mut tree);
+    write::prepare_create(kind.strategy, &mut tree);
+    admission::allocate(&mut review, &mut tree, None)?;
+    let errors = write::validate_create(kind.strategy, &tree);
+    if !errors.is_empty() {
+        let (word, group) = kind.strategy.error_kind();
+        return Err(ApiError::invalid(group, word, tree::str_at(&tree, "metadata.name"), &errors));
+    }
+    kind.strategy.warnings(&tree, None).into_iter().for_each(|text| context.warnings.add(text));
+    admission::validate(&mut review, &tree, None)?;
+    store(context, kind, tree, &view, preconditions, options).await
+}
+
+/// Stands where the object's own key goes once its name is known.
+fn placeholder(kind: &Kind) -> Key {
+    Key::new(kind.stored_as.clone(), "", "")
+}
+
+async fn store(context: &Context, kind: &Kind, tree: Tree, view: &View, mut preconditions: Vec<Precondition>, options: &WriteOptions) -> ApiResult<Attempt> {
+    let name = tree::str_at(&tree, "metadata.name").to_owned();
+    let key = Key::new(kind.stored_as.clone(), tree::str_at(&tree, "metadata.namespace"), name.as_str());
+    if let Some(entry) = view.entry(&key) {
+        return already_there(context, kind, entry, name);
+    }
+    if options.dry_run {
+        return Ok(Attempt::Done(Written::Only(tree, true)));
+    }
+    preconditions[0] = Precondition::Absent(key.clone());
+    let object = context.server.codec.object(kind, key, &tree)?;
+    match propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await? {
+        Proposed::Applied(entries, _) => Ok(Attempt::Done(Written::Created(entries.into_iter().next().expect("one operation, one entry")))),
+        Proposed::Refused(0) => Ok(Attempt::Taken(name)),
+        Proposed::Refused(_) => Ok(Attempt::Stale),
+    }
+}
+
+fn already_there(context: &Context, kind: &Kind, entry: &mvcc::Entry, name: String) -> ApiResult<Attempt> {
+    let tree = context.server.codec.tree(kind, entry, entry.revision)?;
+    if tree::at(&tree, "metadata.deletionTimestamp").is_some() {
+        return Err(ApiError::BeingDeleted { resource: kind.group_resource.clone(), name });
+    }
+    Ok(Attempt::Taken(name))
+}
+
+/// Gives a new object its name, uid and time.
+fn identify(context: &Context, tree: &mut Tree) {
+    let seams = &context.server.seams;
+    let prefix = tree::str_at(tree, "metadata.generateName").to_owned();
+    if tree::str_at(tree, "metadata.name").is_empty() && !prefix.is_empty() {
+        let short: String = prefix.chars().take(PREFIX_MAX).collect();
+        tree::set(tree, "metadata.name", format!("{short}{}", clock::suffix(seams, SUFFIX)));
+    }
+    tree::set(tree, "metadata.uid", clock::uid(seams));
+    tree::set(tree, "metadata.creationTimestamp", json!(clock::seconds(context.now)));
+}

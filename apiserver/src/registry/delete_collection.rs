@@ -1,0 +1,39 @@
+//! DELETE of a collection: lists, then deletes one by one.
+
+use super::body;
+use super::delete::{Deleted, delete_key};
+use super::list::{self, Selection};
+use super::propose::linearizable;
+use crate::admission::{self, Operation, Review};
+use crate::catalog::Kind;
+use crate::context::Context;
+use crate::negotiate::{self, Offer};
+use crate::options::{DeleteOptions, ListOptions};
+use crate::render::ListMeta;
+use crate::reply::{self, Reply};
+use crate::status::{ApiError, ApiResult};
+use axum::body::Body;
+use kinds::Subresource;
+use schema::Tree;
+
+/// Deletes what the selectors choose and answers with the list of it.
+pub(super) async fn delete_collection(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, listable: true, watch: false })?;
+    let selection = Selection::new(context, kind, ListOptions::parse(&context.query, false)?)?;
+    let bytes = body::read(body).await?;
+    let options = DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
+    let view = linearizable(context).await?;
+    let mut preconditions = Vec::new();
+    let mut review = Review::new(context, kind, Subresource::None, Operation::Delete, &view, options.dry_run, &mut preconditions);
+    admission::validate(&mut review, &Tree::Null, None)?;
+    let page = list::page(&view, &selection, None);
+    for entry in &page.items {
+        match delete_key(context, kind, &entry.object.key, &options).await {
+            Ok(Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..)) | Err(ApiError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let meta = ListMeta { revision: view.revision(), resume: None, remaining: None };
+    let body = context.renderer(kind, accepted)?.list(&page.items, &meta)?;
+    Ok(reply::object(context, 200, accepted, body))
+}

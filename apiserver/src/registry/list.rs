@@ -1,0 +1,228 @@
+//! GET of a collection: which revision, which items, how the next page is
+//! found.
+
+use super::propose::{linearizable, view_at_least};
+use super::resume::Token;
+use crate::catalog::Kind;
+use crate::context::Context;
+use crate::negotiate::Offer;
+use crate::options::{ListOptions, Match};
+use crate::query::parse_uint;
+use crate::render::ListMeta;
+use crate::reply::{self, Reply};
+use crate::status::{ApiError, ApiResult, go_quote};
+use mvcc::{Entry, Key, Revision, View};
+use std::sync::Arc;
+
+/// What a list, a watch or a deletecollection is about.
+pub(super) struct Selection {
+    /// The kind's name in the store.
+    pub(super) resource: Arc<str>,
+    /// One namespace, or all.
+    pub(super) namespace: Option<Arc<str>>,
+    /// One name, when the request says so.
+    pub(super) name: Option<String>,
+    /// The options.
+    pub(super) options: ListOptions,
+}
+
+impl Selection {
+    /// Checks the field selector against the kind and translates it to the stored names.
+    pub(super) fn new(context: &Context, kind: &Kind, mut options: ListOptions) -> ApiResult<Self> {
+        for term in &mut options.fields.terms {
+            check_field(kind, &term.field)?;
+            term.field = kind.stored_field(&term.field);
+        }
+        let namespace = context.info.in_namespace.then(|| Arc::from(context.info.namespace.as_str()));
+        let selected = options.fields.exact("metadata.name").map(str::to_owned);
+        let name = if context.info.path_name.is_empty() { selected } else { Some(context.info.path_name.clone()) };
+        Ok(Self { resource: kind.stored_as.clone(), namespace, name, options })
+    }
+
+    /// Whether an object is selected.
+    pub(super) fn matches(&self, entry: &Entry) -> bool {
+        let key = &entry.object.key;
+        let named = self.name.as_ref().is_none_or(|name| **name == *key.name);
+        named && self.options.labels.matches(&entry.object.labels) && self.options.fields.matches(|field| field_value(entry, field))
+    }
+
+    /// Whether no selector narrows the list, so that what remains can be counted.
+    fn is_whole(&self) -> bool {
+        self.options.labels.is_empty() && self.options.fields.is_empty() && self.name.is_none()
+    }
+
+    /// Whether an object lies in the namespace asked for.
+    pub(super) fn in_scope(&self, key: &Key) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+    }
+}
+
+fn field_value<'a>(entry: &'a Entry, field: &str) -> &'a str {
+    match field {
+        "metadata.name" => &entry.object.key.name,
+        "metadata.namespace" => &entry.object.key.namespace,
+        other => entry.object.attribute(other).map_or("", |value| value),
+    }
+}
+
+fn check_field(kind: &Kind, field: &str) -> ApiResult<()> {
+    let selectable = kind.strategy.selectable();
+    let known = field == "metadata.name" || (field == "metadata.namespace" && kind.resource.namespaced) || selectable.contains(&field);
+    if known {
+        return Ok(());
+    }
+    if selectable.is_empty() {
+        // Kinds without fields of their own share one conversion, which also knows the namespace of cluster-scoped kinds.
+        if field == "metadata.namespace" {
+            return Ok(());
+        }
+        let text = format!("{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", go_quote(field));
+        return Err(ApiError::BadRequest(text));
+    }
+    Err(ApiError::BadRequest(format!("field label not supported: {field}")))
+}
+
+/// One page.
+pub(super) struct Page {
+    /// The items.
+    pub(super) items: Vec<Arc<Entry>>,
+    /// Whether there is more, and where it goes on.
+    pub(super) next: Option<String>,
+    /// How many items follow, when that is known.
+    pub(super) remaining: Option<usize>,
+}
+
+/// Where a page starts.
+type Place = (String, String);
+
+/// Serves a collection.
+pub(super) async fn list(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
+    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, listable: true, watch: false })?;
+    let selection = Selection::new(context, kind, ListOptions::parse(&context.query, false)?)?;
+    let token = resume_token(&selection.options)?;
+    let (view, paged) = view(context, &selection, token.as_ref()).await?;
+    let after = token.as_ref().map(|token| place(&selection, &token.start));
+    let page = page_with(&view, &selection, after.as_ref(), paged);
+    let revision = view.revision();
+    let token_revision = i64::try_from(revision.0).unwrap_or(i64::MAX);
+    let meta = ListMeta {
+        revision,
+        resume: page.next.map(|start| Token { revision: token_revision, start }.encode()),
+        remaining: page.remaining,
+    };
+    let body = context.renderer(kind, accepted)?.list(&page.items, &meta)?;
+    Ok(reply::object(context, 200, accepted, body))
+}
+
+fn resume_token(options: &ListOptions) -> ApiResult<Option<Token>> {
+    if options.resume.is_empty() {
+        return Ok(None);
+    }
+    let token = Token::decode(&options.resume).map_err(ApiError::BadRequest)?;
+    if !matches!(options.revision.as_str(), "" | "0") {
+        return Err(ApiError::BadRequest("specifying resource version is not allowed when using continue".into()));
+    }
+    Ok(Some(token))
+}
+
+/// The view a list is made from, and whether `limit` counts.
+async fn view(context: &Context, selection: &Selection, token: Option<&Token>) -> ApiResult<(View, bool)> {
+    let options = &selection.options;
+    if let Some(token) = token {
+        return Ok((resumed_view(context, token).await?, true));
+    }
+    if options.revision.is_empty() {
+        return Ok((linearizable(context).await?, true));
+    }
+    let revision = parse_uint(&options.revision)
+        .map_err(|why| ApiError::BadRequest(format!("invalid resource version: resourceVersion: Invalid value: {}: {why}", go_quote(&options.revision))))?;
+    if revision == 0 {
+        return Ok((context.server.store.view(), false));
+    }
+    let exact = options.matching == Some(Match::Exact) || (options.matching.is_none() && options.limit > 0);
+    let newest = view_at_least(context, revision).await?;
+    if !exact {
+        return Ok((newest, true));
+    }
+    let old = context.server.store.view_at(Revision(revision)).map_err(|_| ApiError::Expired {
+        text: "The resourceVersion for the provided list is too old.".into(),
+        resume: None,
+    })?;
+    Ok((old, true))
+}
+
+async fn resumed_view(context: &Context, token: &Token) -> ApiResult<View> {
+    let Ok(revision) = u64::try_from(token.revision) else {
+        return linearizable(context).await;
+    };
+    view_at_least(context, revision).await?;
+    context.server.store.view_at(Revision(revision)).map_err(|_| ApiError::Expired {
+        text: "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.".into(),
+        resume: Some(Token { revision: -1, start: token.start.clone() }.encode()),
+    })
+}
+
+/// The place a token means. In one namespace it is a name, across namespaces `namespace/name`.
+fn place(selection: &Selection, start: &str) -> Place {
+    match &selection.namespace {
+        Some(namespace) => (namespace.to_string(), start.to_owned()),
+        None => start.split_once('/').map_or_else(|| (String::new(), start.to_owned()), |(namespace, name)| (namespace.to_owned(), name.to_owned())),
+    }
+}
+
+fn start_of(selection: &Selection, key: &Key) -> String {
+    match selection.namespace {
+        None if !key.namespace.is_empty() => format!("{}/{}", key.namespace, key.name),
+        _ => key.name.to_string(),
+    }
+}
+
+/// The first or a later page of a view.
+pub(super) fn page(view: &View, selection: &Selection, after: Option<&Place>) -> Page {
+    page_with(view, selection, after, true)
+}
+
+fn page_with(view: &View, selection: &Selection, after: Option<&Place>, limited: bool) -> Page {
+    if let (Some(name), None) = (&selection.name, after) {
+        if let Some(page) = single(view, selection, name) {
+            return page;
+        }
+    }
+    let limit = if limited { usize::try_from(selection.options.limit).unwrap_or(0) } else { 0 };
+    let all = selection.is_whole();
+    let after = after.map(|(namespace, name)| (namespace.as_str(), name.as_str()));
+    let mut found: Box<dyn Iterator<Item = &Arc<Entry>>> = candidates(view, selection, after);
+    let mut items: Vec<Arc<Entry>> = Vec::new();
+    for entry in found.by_ref().filter(|entry| all || selection.matches(entry)) {
+        if limit > 0 && items.len() == limit {
+            let last = items.last().map(|entry| start_of(selection, &entry.object.key));
+            // Counted without a look at the objects: the rest of the range.
+            let remaining = all.then(|| 1 + found.count());
+            return Page { items, next: last, remaining };
+        }
+        items.push(entry.clone());
+    }
+    Page { items, next: None, remaining: None }
+}
+
+/// A list of one name costs one lookup, when the namespace is known too.
+fn single(view: &View, selection: &Selection, name: &str) -> Option<Page> {
+    let namespace = selection.namespace.clone()?;
+    let key = Key { resource: selection.resource.clone(), namespace, name: name.into() };
+    let items = view.get(&key).into_iter().filter(|entry| selection.matches(entry)).collect();
+    Some(Page { items, next: None, remaining: None })
+}
+
+/// The objects worth looking at: by an indexed field if one is asked for, else the whole range.
+fn candidates<'a>(view: &'a View, selection: &Selection, after: Option<(&str, &str)>) -> Box<dyn Iterator<Item = &'a Arc<Entry>> + 'a> {
+    let namespace = selection.namespace.as_deref();
+    let exact = selection.options.fields.terms.iter().find(|term| term.equal && !term.value.is_empty() && !term.field.starts_with("metadata."));
+    match (exact, after) {
+        (Some(term), None) => {
+            let wanted = selection.namespace.clone();
+            let found = view.by_attribute(&selection.resource, &term.field, &term.value);
+            Box::new(found.filter(move |entry| wanted.as_ref().is_none_or(|namespace| *namespace == entry.object.key.namespace)))
+        }
+        _ => Box::new(view.list(&selection.resource, namespace, after)),
+    }
+}

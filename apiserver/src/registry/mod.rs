@@ -1,0 +1,113 @@
+//! One path for every resource: create, get, list, watch, update, patch,
+//! delete, deletecollection and the subresources that are views of an object.
+//! Decides what happens to objects; what is particular to a kind comes from
+//! its strategy, what clients see from the renderer.
+
+mod body;
+mod create;
+mod delete;
+mod delete_collection;
+mod get;
+mod list;
+mod managed;
+mod patch;
+mod pods;
+pub(crate) mod propose;
+pub(crate) mod route;
+mod resume;
+mod scale;
+mod token;
+mod update;
+mod watch;
+
+pub(crate) use body::{decode as decode_body, read as read_body};
+pub(crate) use create::{check_namespace, create_tree};
+pub(crate) use managed::on_create as record_creator;
+
+use crate::catalog::Kind;
+use crate::codec::Content;
+use crate::context::Context;
+use crate::negotiate::{Accepted, Offer, Shape};
+use crate::render::{Include, Renderer};
+use crate::reply::{self, Reply};
+use crate::status::ApiResult;
+use axum::body::Body;
+use futures::future::BoxFuture;
+use kinds::Subresource;
+use mvcc::{Entry, Key};
+use route::{Target, Verb};
+use schema::Tree;
+use std::sync::Arc;
+
+/// What a write came to.
+pub(crate) enum Written {
+    /// Stored for the first time.
+    Created(Arc<Entry>),
+    /// Stored again, or found unchanged.
+    Updated(Arc<Entry>),
+    /// Not stored: a dry run (true: it would have been created), or the last content of what an update finished off.
+    Only(Tree, bool),
+}
+
+/// Serves a request on a resource or on a subresource that is a view of it.
+pub(crate) async fn serve(context: &Context, kind: &'static Kind, target: Target, body: Body) -> ApiResult<Reply> {
+    if let Some(text) = kind.strategy.deprecation() {
+        context.warnings.add(text);
+    }
+    // Each way is boxed: one future as large as the largest of all would be moved around for every GET.
+    let answer: BoxFuture<'_, ApiResult<Reply>> = match (target.verb, target.sub) {
+        (Verb::Get, Subresource::Scale) => Box::pin(scale::get(context, kind)),
+        (Verb::Update, Subresource::Scale) => Box::pin(scale::update(context, kind, body)),
+        (Verb::Patch, Subresource::Scale) => Box::pin(scale::patch(context, kind, body)),
+        (Verb::Create, Subresource::Binding) => Box::pin(pods::bind(context, kind, body)),
+        (Verb::Create, Subresource::Eviction) => Box::pin(pods::evict(context, kind, body)),
+        (Verb::Create, Subresource::Token) => Box::pin(token::create(context, kind, body)),
+        (Verb::Get, _) => Box::pin(get::get(context, kind)),
+        (Verb::List, _) => Box::pin(list::list(context, kind)),
+        (Verb::Watch, _) => Box::pin(watch::watch(context, kind)),
+        (Verb::Create, _) => Box::pin(create::create(context, kind, body)),
+        (Verb::Update, sub) => Box::pin(update::update(context, kind, sub, body)),
+        (Verb::Patch, sub) => Box::pin(patch::patch(context, kind, sub, body)),
+        (Verb::Delete, _) => Box::pin(delete::delete(context, kind, body)),
+        (Verb::DeleteCollection, _) => Box::pin(delete_collection::delete_collection(context, kind, body)),
+    };
+    answer.await
+}
+
+impl Context {
+    /// Namespace the stored object lives in; a Namespace itself lives in none.
+    pub(crate) fn namespace(&self) -> &str {
+        if self.info.in_namespace { &self.info.namespace } else { "" }
+    }
+
+    /// Key of the object the path names.
+    pub(crate) fn key(&self, kind: &Kind) -> Key {
+        Key::new(kind.stored_as.clone(), self.namespace(), self.info.path_name.as_str())
+    }
+
+    /// How answers with one object are shown.
+    pub(crate) fn accept_object(&self) -> ApiResult<Accepted> {
+        self.negotiate(Offer { table: true, partial: true, partial_list: false, listable: false, watch: false })
+    }
+
+    /// A renderer of this kind for this client.
+    pub(crate) fn renderer<'a>(&'a self, kind: &'a Kind, accepted: Accepted) -> ApiResult<Renderer<'a>> {
+        let include = if matches!(accepted.shape, Shape::Table(_)) { Include::parse(self.query.text("includeObject"))? } else { Include::Metadata };
+        Ok(Renderer { codec: &self.server.codec, kind, accepted, include, now: self.now })
+    }
+
+    /// An answer with one object.
+    pub(crate) fn show(&self, kind: &Kind, accepted: Accepted, code: u16, content: Content<'_>) -> ApiResult<Reply> {
+        let body = self.renderer(kind, accepted)?.single(content)?;
+        Ok(reply::object(self, code, accepted, body))
+    }
+
+    /// The answer to a write.
+    pub(crate) fn show_written(&self, kind: &Kind, accepted: Accepted, written: &Written) -> ApiResult<Reply> {
+        match written {
+            Written::Created(entry) => self.show(kind, accepted, 201, Content::Entry(entry, entry.revision)),
+            Written::Updated(entry) => self.show(kind, accepted, 200, Content::Entry(entry, entry.revision)),
+            Written::Only(tree, created) => self.show(kind, accepted, if *created { 201 } else { 200 }, Content::Tree(tree)),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is posted to a pod: its binding to a node and its eviction.
+
+use super::body::{self, Expected};
+use super::delete::{Deleted, delete_key};
+use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
+use crate::catalog::{self, Kind};
+use crate::context::Context;
+use crate::negotiate;
+use crate::options::{DeleteOptions, WriteOptions, WriteVerb};
+use crate::reply::{self, Reply};
+use crate::status::{ApiError, ApiResult, GroupResource};
+use axum::body::Body;
+use kinds::core::binding as rules;
+use kinds::core::pod::{admission, binding, eviction};
+use kinds::{field, policy, tree};
+use mvcc::{Entry, Key, Precondition, View};
+use schema::Tree;
+use serde_json::json;
+use std::sync::Arc;
+
+fn pods() -> ApiResult<&'static Kind> {
+    catalog::find("", "v1", "pods").ok_or(ApiError::NoSuchResource)
+}
+
+/// Binds a pod to a node: `pods/NAME/binding`, or `bindings` with the name in the body.
+pub(super) async fn bind(context: &Context, _kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+    let accepted = context.accept_object()?;
+    let bytes = body::read(body).await?;
+    let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
+    let schema = schema::kind("", "v1", "Binding").ok_or(ApiError::NoSuchResource)?;
+    let expected = Expected { schema, group: "", version: "v1", kind: "Binding" };
+    let mut wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
+    super::create::check_namespace(context, pods()?, &mut wanted)?;
+    let name = match context.info.path_name.as_str() {
+        "" => tree::str_at(&wanted, "metadata.name").to_owned(),
+        name => {
+            if let Some(text) = rules::bad_request(&wanted, name) {
+                return Err(ApiError::BadRequest(text));
+            }
+            name.to_owned()
+        }
+    };
+    let errors = rules::validate(&wanted);
+    if !errors.is_empty() {
+        return Err(ApiError::Plain(field::summary(&errors)));
+    }
+    let key = Key::new("pods", context.namespace(), name.as_str());
+    for _ in 0..ATTEMPTS_MAX {
+        if bind_once(context, &key, &wanted, &options).await? {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+            return Ok(reply::tree(201, negotiate::Accepted { shape: negotiate::Shape::Full, ..accepted }, &status));
+        }
+    }
+    Err(ApiError::conflict(&GroupResource::new("", "pods/binding"), &name, super::update::MODIFIED))
+}
+
+async fn bind_once(context: &Context, key: &Key, wanted: &Tree, options: &WriteOptions) -> ApiResult<bool> {
+    let kind = pods()?;
+    let view = linearizable(context).await?;
+    let entry = view.get(key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &key.name))?;
+    let mut pod = context.server.codec.tree(kind, &entry, entry.revision)?;
+    binding::bind(&mut pod, wanted, context.now).map_err(|text| ApiError::conflict(&GroupResource::new("", "pods/binding"), &key.name, text))?;
+    copy_topology(context, &view, &mut pod);
+    if options.dry_run {
+        return Ok(true);
+    }
+    let object = context.server.codec.object(kind, key.clone(), &pod)?;
+    let preconditions = vec![Precondition::AtRevision(key.clone(), entry.revision)];
+    Ok(matches!(propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await?, Proposed::Applied(..)))
+}
+
+/// A bound pod carries its node's zone and region.
+fn copy_topology(context: &Context, view: &View, pod: &mut Tree) {
+    let objects = crate::objects::Objects { codec: &context.server.codec, view };
+    let Some(node) = objects.core("nodes", "", tree::str_at(pod, "spec.nodeName")) else { return };
+    for (name, value) in admission::topology_labels(&node) {
+        if pod["metadata"]["labels"].get(name).is_none() {
+            pod["metadata"]["labels"][name] = json!(value);
+        }
+    }
+}
+
+/// Evicts a pod. There are no disruption budgets yet, so none stands in the way.
+pub(super) async fn evict(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+    let accepted = context.accept_object()?;
+    let bytes = body::read(body).await?;
+    let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
+    let schema = schema::kind("policy", "v1", "Eviction").ok_or(ApiError::NoSuchResource)?;
+    let expected = Expected { schema, group: "policy", version: "v1", kind: "Eviction" };
+    let wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
+    if let Some(text) = policy::eviction::bad_request(&wanted, &context.info.path_name) {
+        return Err(ApiError::BadRequest(text));
+    }
+    let errors = policy::eviction::validate(&wanted);
+    if !errors.is_empty() {
+        let (word, group) = policy::eviction::ERROR_KIND;
+        return Err(ApiError::invalid(group, word, "", &errors));
+    }
+    let asked: Vec<&str> = context.query.all("dryRun").collect();
+    let dry_run = policy::eviction::dry_run(&wanted, &asked).map_err(ApiError::BadRequest)?;
+    let mut delete = delete_options(&wanted)?;
+    delete.dry_run = dry_run;
+    evict_key(context, kind, &delete).await?;
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(reply::tree(201, negotiate::Accepted { shape: negotiate::Shape::Full, ..accepted }, &status))
+}
+
+fn delete_options(wanted: &Tree) -> ApiResult<DeleteOptions> {
+    let inside = tree::at(wanted, "deleteOptions").cloned().unwrap_or_else(|| json!({}));
+    let bytes = serde_json::to_vec(&inside).map_err(|error| ApiError::Internal(error.to_string()))?;
+    DeleteOptions::parse(&crate::query::Query::default(), &bytes, || Ok(negotiate::Format::Json))
+}
+
+async fn evict_key(context: &Context, kind: &'static Kind, delete: &DeleteOptions) -> ApiResult<()> {
+    let key = context.key(kind);
+    for _ in 0..ATTEMPTS_MAX {
+        let view = linearizable(context).await?;
+        let entry = view.get(&key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &key.name))?;
+        let pod = context.server.codec.tree(kind, &entry, entry.revision)?;
+        let going = eviction::ignores_budgets(&pod);
+        if delete.dry_run || going || mark(context, kind, &entry, pod, delete).await? {
+            let deleted = delete_key(context, kind, &key, delete).await?;
+            let (Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..)) = deleted;
+            return Ok(());
+        }
+    }
+    Err(ApiError::conflict(&kind.group_resource, &key.name, super::update::MODIFIED))
+}
+
+/// Notes in the pod's status that it is being evicted, before it is deleted.
+async fn mark(context: &Context, kind: &Kind, entry: &Arc<Entry>, mut pod: Tree, delete: &DeleteOptions) -> ApiResult<bool> {
+    if delete.uid.as_deref().is_some_and(|uid| uid != &*entry.object.uid) {
+        // The deletion refuses with the right words.
+        return Ok(true);
+    }
+    eviction::mark(&mut pod, context.now);
+    let key = entry.object.key.clone();
+    let object = context.server.codec.object(kind, key.clone(), &pod)?;
+    let preconditions = vec![Precondition::AtRevision(key, entry.revision)];
+    Ok(matches!(propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await?, Proposed::Applied(..)))
+}

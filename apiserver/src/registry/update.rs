@@ -1,0 +1,200 @@
+//! PUT, and what PUT and PATCH share: from the stored object and a wanted one
+//! to a write, a no-op or a final deletion.
+
+use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
+use super::{Written, body, create, managed};
+use crate::admission::{self, Operation, Review};
+use crate::catalog::Kind;
+use crate::context::Context;
+use crate::options::{WriteOptions, WriteVerb};
+use crate::query::parse_uint;
+use crate::reply::Reply;
+use crate::status::{ApiError, ApiResult};
+use axum::body::Body;
+use kinds::{Subresource, deletion, meta, tree, write};
+use mvcc::{Entry, Key, Precondition, View};
+use schema::Tree;
+use std::sync::Arc;
+
+/// What an update of an object that changed meanwhile is told.
+pub(super) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+
+/// Replaces the object the path names by the body.
+pub(super) async fn update(context: &Context, kind: &'static Kind, sub: Subresource, body: Body) -> ApiResult<Reply> {
+    let accepted = context.accept_object()?;
+    crate::negotiate::body_format(context.content_type())?;
+    let bytes = body::read(body).await?;
+    let options = WriteOptions::parse(&context.query, WriteVerb::Update)?;
+    let mut wanted = body::decode(context, kind, &bytes, options.validation)?;
+    create::check_namespace(context, kind, &mut wanted)?;
+    check_name(context, &wanted)?;
+    let creates = sub == Subresource::None && kind.strategy.create_on_update();
+    let written = match apply(context, kind, sub, &options, |_| Ok(wanted.clone())).await {
+        Err(ApiError::NotFound { name, .. }) if creates && name == context.info.path_name => {
+            create_on_update(context, kind, wanted, &options).await?
+        }
+        outcome => outcome?,
+    };
+    context.show_written(kind, accepted, &written)
+}
+
+/// A PUT of what is not there creates it, for kinds that allow that; the right to create is asked for then.
+async fn create_on_update(context: &Context, kind: &'static Kind, wanted: Tree, options: &WriteOptions) -> ApiResult<Written> {
+    if !tree::str_at(&wanted, "metadata.uid").is_empty() {
+        let text = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", tree::str_at(&wanted, "metadata.uid"));
+        return Err(ApiError::conflict(&kind.group_resource, &context.info.path_name, text));
+    }
+    if !matches!(tree::str_at(&wanted, "metadata.resourceVersion"), "" | "0") {
+        return Err(ApiError::not_found(&kind.group_resource, &context.info.path_name));
+    }
+    let attributes = access::rbac::Attributes::resource("create", &kind.resource.group, &kind.resource.plural)
+        .in_namespace(&context.info.namespace)
+        .named(&context.info.path_name);
+    let permissions = context.server.permissions.snapshot(&context.server.store, &context.server.codec);
+    permissions.authorizer().check(&context.user, &attributes)?;
+    drop(permissions);
+    create::create_tree(context, kind, wanted, options).await
+}
+
+/// The body's name must be the path's.
+pub(super) fn check_name(context: &Context, wanted: &Tree) -> ApiResult<()> {
+    let (have, path) = (tree::str_at(wanted, "metadata.name"), &context.info.path_name);
+    match have {
+        "" => Err(ApiError::BadRequest(format!("the name of the object ({path} based on URL) was undeterminable: name must be provided"))),
+        have if have != path => Err(ApiError::BadRequest(format!("the name of the object ({have}) does not match the name on the URL ({path})"))),
+        _ => Ok(()),
+    }
+}
+
+/// Runs an update until it fits the state: `want` makes the wanted object out of the stored one.
+pub(super) async fn apply<F>(context: &Context, kind: &'static Kind, sub: Subresource, options: &WriteOptions, want: F) -> ApiResult<Written>
+where
+    F: Fn(&Tree) -> ApiResult<Tree>,
+{
+    let key = context.key(kind);
+    let mut attempts = 0;
+    loop {
+        let view = linearizable(context).await?;
+        let entry = view.get(&key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
+        let old = context.server.codec.tree(kind, &entry, entry.revision)?;
+        let wanted = want(&old)?;
+        let unconditional = matches!(tree::str_at(&wanted, "metadata.resourceVersion"), "" | "0") || wanted_is_current(&wanted, &old, sub);
+        let update = Update { context, kind, sub, options, view: &view, entry: &entry, old };
+        if let Some(written) = update.run(&key, wanted).await? {
+            return Ok(written);
+        }
+        attempts += 1;
+        if attempts == ATTEMPTS_MAX || !unconditional {
+            return Err(ApiError::conflict(&kind.group_resource, &context.info.path_name, MODIFIED));
+        }
+    }
+}
+
+/// A patch without a resourceVersion carries the stored one along; it may run again on the next.
+fn wanted_is_current(wanted: &Tree, old: &Tree, _sub: Subresource) -> bool {
+    tree::same_at(wanted, old, "metadata.resourceVersion") && wanted.get(PATCHED).is_some()
+}
+
+/// Marks a tree that a patch made without naming a resourceVersion; removed before anything is stored.
+pub(super) const PATCHED: &str = "\u{0}patched";
+
+struct Update<'a> {
+    context: &'a Context,
+    kind: &'static Kind,
+    sub: Subresource,
+    options: &'a WriteOptions,
+    view: &'a View,
+    entry: &'a Arc<Entry>,
+    old: Tree,
+}
+
+impl Update<'_> {
+    /// One try; `None` when what was read has changed.
+    async fn run(&self, key: &Key, mut wanted: Tree) -> ApiResult<Option<Written>> {
+        if let Tree::Object(map) = &mut wanted {
+            map.remove(PATCHED);
+        }
+        self.check_preconditions(&mut wanted)?;
+        managed::on_update(self.context, self.kind, self.sub, self.options, &mut wanted, &self.old);
+        let mut preconditions = vec![Precondition::AtRevision(key.clone(), self.entry.revision)];
+        let (context, kind) = (self.context, self.kind);
+        let mut review = Review::new(context, kind, self.sub, Operation::Update, self.view, self.options.dry_run, &mut preconditions);
+        admission::mutate(&mut review, &mut wanted, Some(&self.old))?;
+        write::prepare_update(kind.strategy, self.sub, &mut wanted, &self.old);
+        admission::allocate(&mut review, &mut wanted, Some(&self.old))?;
+        let errors = write::validate_update(kind.strategy, self.sub, &wanted, &self.old);
+        if !errors.is_empty() {
+            let (word, group) = kind.strategy.error_kind();
+            return Err(ApiError::invalid(group, word, &context.info.path_name, &errors));
+        }
+        kind.strategy.warnings(&wanted, Some(&self.old)).into_iter().for_each(|text| context.warnings.add(text));
+        admission::validate(&mut review, &wanted, Some(&self.old))?;
+        managed::keep_times(&mut wanted, &self.old);
+        self.store(key, wanted, preconditions).await
+    }
+
+    fn check_preconditions(&self, wanted: &mut Tree) -> ApiResult<()> {
+        let revision = tree::str_at(wanted, "metadata.resourceVersion").to_owned();
+        let (resource, name) = (&self.kind.group_resource, &self.context.info.path_name);
+        if !revision.is_empty() {
+            let number = parse_uint(&revision).map_err(ApiError::Plain)?;
+            if number != 0 && number != self.entry.revision.0 {
+                return Err(ApiError::conflict(resource, name, MODIFIED));
+            }
+        }
+        if matches!(revision.as_str(), "" | "0") {
+            if !self.kind.strategy.allow_unconditional_update() {
+                let (word, group) = self.kind.strategy.error_kind();
+                return Err(ApiError::invalid(group, word, name, &[meta::missing_resource_version()]));
+            }
+            crate::codec::set_revision(wanted, self.entry.revision);
+        }
+        let uid = tree::str_at(wanted, "metadata.uid");
+        if !uid.is_empty() && uid != &*self.entry.object.uid {
+            let text = format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                storage_path(self.kind, self.context), self.entry.object.uid
+            );
+            return Err(ApiError::conflict(resource, name, text));
+        }
+        Ok(())
+    }
+
+    async fn store(&self, key: &Key, wanted: Tree, preconditions: Vec<Precondition>) -> ApiResult<Option<Written>> {
+        let finishes = deletion::finished_by_update(&wanted, &self.old) && namespace_is_finished(self.kind, &wanted);
+        if self.options.dry_run {
+            return Ok(Some(Written::Only(wanted, false)));
+        }
+        if finishes {
+            return self.finish(key, wanted, preconditions).await;
+        }
+        let object = self.context.server.codec.object(self.kind, key.clone(), &wanted)?;
+        if wanted == self.old {
+            return Ok(Some(Written::Updated(self.entry.clone())));
+        }
+        match propose(self.context, preconditions, vec![mvcc::Operation::Put(object)]).await? {
+            Proposed::Applied(entries, _) => Ok(entries.into_iter().next().map(Written::Updated)),
+            Proposed::Refused(_) => Ok(None),
+        }
+    }
+
+    /// The update took away what a deletion was waiting for.
+    async fn finish(&self, key: &Key, wanted: Tree, preconditions: Vec<Precondition>) -> ApiResult<Option<Written>> {
+        match propose(self.context, preconditions, vec![mvcc::Operation::Delete(key.clone())]).await? {
+            Proposed::Applied(..) => Ok(Some(Written::Only(wanted, false))),
+            Proposed::Refused(_) => Ok(None),
+        }
+    }
+}
+
+/// A namespace also waits for the finalizers in its spec.
+pub(super) fn namespace_is_finished(kind: &Kind, tree: &Tree) -> bool {
+    &*kind.stored_as != "namespaces" || tree::list_at(tree, "spec.finalizers").is_empty()
+}
+
+/// How upstream's storage names the object in its errors.
+pub(super) fn storage_path(kind: &Kind, context: &Context) -> String {
+    let namespace = context.namespace();
+    let middle = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+    format!("/registry/{}/{middle}{}", kind.resource.plural, context.info.path_name)
+}

@@ -1,0 +1,71 @@
+//! Questions about identity and permission: reviews are validated, answered
+//! and never stored.
+
+use crate::catalog::Kind;
+use crate::codec::Content;
+use crate::context::Context;
+use crate::negotiate::Offer;
+use crate::objects::Objects;
+use crate::options::{WriteOptions, WriteVerb};
+use crate::registry;
+use crate::reply::Reply;
+use crate::status::{ApiError, ApiResult};
+use access::rbac;
+use axum::body::Body;
+use kinds::{tree, write};
+use schema::Tree;
+use serde_json::{Value, json};
+
+/// Answers a review.
+pub(crate) async fn serve(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+    let accepted = context.negotiate(Offer { table: false, partial: false, partial_list: false, listable: false, watch: false })?;
+    let bytes = registry::read_body(body).await?;
+    let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
+    let mut review = registry::decode_body(context, kind, &bytes, options.validation)?;
+    if kind.resource.namespaced {
+        registry::check_namespace(context, kind, &mut review)?;
+    }
+    if let Some(text) = kind.strategy.bad_request(&review) {
+        return Err(ApiError::BadRequest(text));
+    }
+    let asks_itself = kind.resource.plural == "selfsubjectreviews";
+    if !asks_itself && kind.resource.plural != "tokenreviews" {
+        registry::record_creator(context, kind, &options, &mut review);
+    }
+    write::prepare_create(kind.strategy, &mut review);
+    let errors = kind.strategy.validate(&review);
+    if !errors.is_empty() {
+        let (word, group) = kind.strategy.error_kind();
+        return Err(ApiError::invalid(group, word, "", &errors));
+    }
+    answer(context, kind, &mut review);
+    context.show(kind, accepted, 201, Content::Tree(&review))
+}
+
+fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
+    let server = &context.server;
+    let permissions = server.permissions.snapshot(&server.store, &server.codec);
+    let status = match kind.resource.plural.as_str() {
+        "tokenreviews" => {
+            let view = server.store.view();
+            let objects = Objects { codec: &server.codec, view: &view };
+            let audiences: Vec<String> = tree::strings_at(review, "spec.audiences").into_iter().map(str::to_owned).collect();
+            let token = tree::str_at(review, "spec.token");
+            server.identities.authenticator().review(token, &audiences, context.now, &objects)
+        }
+        "selfsubjectreviews" => {
+            review["metadata"]["creationTimestamp"] = json!(crate::clock::seconds(context.now));
+            json!({"userInfo": context.user.to_tree()})
+        }
+        "selfsubjectrulesreviews" => {
+            rbac::rules_review_status(permissions.roles(), &context.user, tree::str_at(review, "spec.namespace"))
+        }
+        plural => {
+            let requester = (plural == "selfsubjectaccessreviews").then_some(&context.user);
+            let specification = rbac::specification(review.get("spec").unwrap_or(&Value::Null), requester);
+            let decision = permissions.authorizer().authorize(&specification.user, &specification.attributes);
+            rbac::status(&specification, &decision)
+        }
+    };
+    review["status"] = status;
+}
