@@ -1,7 +1,6 @@
 //! Why the store gave no answer. Each type is split by what its caller has to know next.
 
 use std::io;
-use std::path::PathBuf;
 
 use mvcc::Revision;
 
@@ -10,15 +9,9 @@ use crate::store::MemberId;
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file or directory could not be read or written.
-    #[error("cannot open {}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// The directory could not be read or written.
+    #[error("the medium cannot be opened")]
+    Medium(#[from] io::Error),
     /// What is on disk is damaged: it must be replaced, never repaired in place.
     #[error("the stored state is damaged: {what}")]
     Damaged {

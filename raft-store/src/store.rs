@@ -1,5 +1,6 @@
 //! The store as its users see it.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use crate::housekeeping::{Limits, Retention};
 use crate::machine::Shared;
 use crate::medium::Medium;
 use crate::proposal::{TRANSACTION_BYTES_MAX, transaction_cost};
-use crate::replica::{self, Replica};
+use crate::replica::Replica;
 use crate::seams::Seams;
 use crate::watcher::Watcher;
 
@@ -96,36 +97,25 @@ impl Drop for Inner {
 impl Store {
     /// Opens the store and returns when it can be read and, with a single member, written.
     pub async fn open(options: Options, seams: Seams) -> Result<Self, OpenError> {
-        let medium = match options.data_dir.clone() {
-            None => Medium::in_memory(),
-            Some(dir) => {
-                let opened = tokio::task::spawn_blocking({
-                    let dir = dir.clone();
-                    move || Medium::in_dir(&dir)
-                });
-                let opened = opened.await.expect("opening does not panic and is not aborted");
-                opened.map_err(|source| OpenError::Io { path: dir, source })?
-            }
-        };
-        Self::open_on(medium, options, seams).await
+        match options.data_dir.clone() {
+            None => Self::open_on(|| Ok(Medium::in_memory()), options, seams).await,
+            Some(dir) => Self::open_on(move || Medium::in_dir(&dir), options, seams).await,
+        }
     }
 
-    /// Opens the store on a medium of the caller's.
-    pub async fn open_on(medium: Medium, options: Options, seams: Seams) -> Result<Self, OpenError> {
-        let (replica, shared) = replica::start(medium, options.member, &seams).await?;
+    /// Opens the store on a medium of the caller's. It is called again after the medium has failed.
+    pub async fn open_on(
+        medium: impl Fn() -> io::Result<Medium> + Send + Sync + 'static,
+        options: Options,
+        seams: Seams,
+    ) -> Result<Self, OpenError> {
+        let (replica, shared) = Replica::start(Arc::new(medium), options.member, &seams).await?;
         let tasks = CancellationToken::new();
         let (sender, leadership) = watch::channel(replica.leads());
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(replica::follow_leadership(
-            replica.clone(),
-            shared.clone(),
-            sender,
-        )));
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(keep_house(
-            replica.clone(),
-            shared.clone(),
-            seams.clone(),
-            options.limits,
-        )));
+        let supervised = replica.clone().supervise(sender);
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(supervised));
+        let house = keep_house(replica.clone(), shared.clone(), seams.clone(), options.limits);
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(house));
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX / IN_FLIGHT_UNIT));
         let stopped = AtomicBool::new(false);
         Ok(Self { inner: Arc::new(Inner { shared, replica, seams, in_flight, leadership, stopped, tasks }) })
@@ -212,7 +202,7 @@ impl Store {
 
     /// The term this member leads in, if it leads.
     pub fn term(&self) -> Option<Term> {
-        *self.inner.leadership.borrow()
+        self.inner.replica.leads()
     }
 
     /// Follows [`Store::term`].
@@ -229,9 +219,10 @@ impl Store {
     pub async fn shutdown(&self) {
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.in_flight.close();
+        // First, so that nothing starts an engine again.
+        self.inner.tasks.cancel();
         self.inner.replica.stop().await;
         self.inner.shared.hub.stop();
-        self.inner.tasks.cancel();
     }
 }
 

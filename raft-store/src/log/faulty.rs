@@ -26,12 +26,23 @@ struct Image {
     /// Written but not synced, in order.
     volatile: Vec<Vec<Op>>,
     next: Option<Fault>,
+    full: bool,
     /// Counts power cuts: a backend from before one writes into the void.
     incarnation: u64,
     commits: u64,
 }
 
 impl FaultyDisk {
+    /// Makes every commit fail for want of space, until [`FaultyDisk::free`].
+    pub fn fill(&self) {
+        self.image().full = true;
+    }
+
+    /// Makes room again.
+    pub fn free(&self) {
+        self.image().full = false;
+    }
+
     /// Makes the next commit fail.
     pub fn inject(&self, fault: Fault) {
         self.image().next = Some(fault);
@@ -102,7 +113,7 @@ impl LogBackend for FaultyBackend {
         }
         image.commits += 1;
         let fault = image.next.take();
-        if fault == Some(Fault::NoSpace) {
+        if image.full || fault == Some(Fault::NoSpace) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         image.volatile.push(ops);

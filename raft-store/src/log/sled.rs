@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -243,7 +244,34 @@ fn into_batch(overlay: Overlay) -> ::sled::Batch {
     batch
 }
 
+/// sled gives its lock back from a thread of its own, some time after the store is dropped. A store that
+/// another process has open is reported after this long.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+
 fn open_database(dir: &Path) -> io::Result<::sled::Db> {
+    let pause = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
+    loop {
+        match try_open_database(dir) {
+            Err(error) if waited < LOCK_WAIT_MAX && is_locked(&error) => {
+                std::thread::sleep(pause);
+                waited += pause;
+            }
+            Err(error) if is_locked(&error) => {
+                let what = format!("{} is used by another process", dir.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// sled says it in words only.
+fn is_locked(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
+fn try_open_database(dir: &Path) -> io::Result<::sled::Db> {
     let config = ::sled::Config::new()
         .path(dir)
         .cache_capacity(CACHE_BYTES)

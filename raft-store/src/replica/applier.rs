@@ -1,6 +1,7 @@
 //! openraft's state machine over the [`Machine`]: committed entries in, one published batch out.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::{Stream, StreamExt as _};
 use mvcc::Term;
@@ -15,20 +16,26 @@ use crate::machine::Machine;
 /// Entries published together. A batch is visible at its end, so an endless stream must be cut.
 const BATCH_MAX: usize = 4096;
 
-/// Owns the state and applies to it.
-pub(crate) struct Applier {
+/// The state with its place in the log. It outlives the engine that applies to it: after a failed disk
+/// the next engine goes on from here.
+pub(crate) struct Core {
     machine: Machine,
-    snapshots: Snapshots,
     last_applied: Option<LogId>,
     membership: StoredMembership,
 }
 
-impl Applier {
-    pub(crate) fn new(machine: Machine, snapshots: Snapshots) -> Self {
-        Self { machine, snapshots, last_applied: None, membership: StoredMembership::default() }
+/// Applies to the state. The lock is free but while an engine that has failed is being replaced.
+pub(crate) struct Applier {
+    core: Arc<Mutex<Core>>,
+    snapshots: Snapshots,
+}
+
+impl Core {
+    pub(crate) fn new(machine: Machine) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { machine, last_applied: None, membership: StoredMembership::default() }))
     }
 
-    fn apply_entry(&mut self, entry: &Entry) {
+    fn apply(&mut self, entry: &Entry) {
         match &entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Normal(proposal) => {
@@ -42,6 +49,30 @@ impl Applier {
         }
         self.last_applied = Some(entry.log_id);
     }
+
+    fn contents(&self) -> Contents {
+        Contents {
+            state: self.machine.state().clone(),
+            last_applied: self.last_applied,
+            membership: self.membership.clone(),
+        }
+    }
+
+    fn replace(&mut self, contents: Contents) {
+        self.machine.replace(contents.state);
+        self.last_applied = contents.last_applied;
+        self.membership = contents.membership;
+    }
+}
+
+impl Applier {
+    pub(crate) fn new(core: Arc<Mutex<Core>>, snapshots: Snapshots) -> Self {
+        Self { core, snapshots }
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().expect("no panic while the lock is held")
+    }
 }
 
 impl RaftStateMachine<TypeConfig> for Applier {
@@ -49,7 +80,8 @@ impl RaftStateMachine<TypeConfig> for Applier {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        Ok((self.last_applied, self.membership.clone()))
+        let core = self.core();
+        Ok((core.last_applied, core.membership.clone()))
     }
 
     async fn apply<S>(&mut self, entries: S) -> io::Result<()>
@@ -59,24 +91,22 @@ impl RaftStateMachine<TypeConfig> for Applier {
         let mut batches = entries.ready_chunks(BATCH_MAX);
         while let Some(batch) = batches.next().await {
             let mut responders = Vec::with_capacity(batch.len());
-            for item in batch {
-                let (entry, responder) = item?;
-                self.apply_entry(&entry);
-                responders.extend(responder);
+            {
+                let mut core = self.core();
+                for item in batch {
+                    let (entry, responder) = item?;
+                    core.apply(&entry);
+                    responders.extend(responder);
+                }
+                core.machine.publish();
             }
-            self.machine.publish();
             responders.into_iter().for_each(|responder| responder.send(()));
         }
         Ok(())
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let contents = Contents {
-            state: self.machine.state().clone(),
-            last_applied: self.last_applied,
-            membership: self.membership.clone(),
-        };
-        Builder { snapshots: self.snapshots.clone(), contents }
+        Builder { snapshots: self.snapshots.clone(), contents: self.core().contents() }
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, image: Image) -> io::Result<()> {
@@ -90,9 +120,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
             Snapshots::Memory(_) => install()?,
             Snapshots::Dir(_) => tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??,
         };
-        self.machine.replace(contents.state);
-        self.last_applied = contents.last_applied;
-        self.membership = contents.membership;
+        self.core().replace(contents);
         Ok(())
     }
 

@@ -1,27 +1,25 @@
-//! One running member: starting it, writing through it, asking it whether it leads.
+//! One running engine: starting it on what a medium holds, writing through it, asking whether it leads.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mvcc::{Command, State, Term};
+use mvcc::{Command, Term};
 use openraft::Config;
 use openraft::ServerState;
 use openraft::SnapshotPolicy;
-use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
+use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft::rt::WatchReceiver as _;
 use openraft::rt::deterministic_rng::DeterministicRng;
-use tokio::sync::watch;
 
-use super::types::{Peer, Proposal, Raft, Runtime};
+use super::applier::Core;
+use super::types::{Peer, Proposal, Raft, Runtime, TypeConfig};
 use super::{Applier, LogStore, Peers, Snapshots};
 use crate::error::{OpenError, ProposeError, ReadError};
 use crate::housekeeping::Limits;
 use crate::log::LogBackend;
-use crate::machine::{Machine, Shared};
 use crate::medium::Medium;
-use crate::seams::Seams;
 use crate::store::MemberId;
 
 /// How long a leader is expected to be silent at most. An election takes half a second to a second.
@@ -36,40 +34,189 @@ const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a member with peers waits at start for a leader to tell it how far to catch up.
 const RECOVERY_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// A running member. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Replica {
+type Metrics = openraft::type_config::alias::WatchReceiverOf<TypeConfig, openraft::RaftMetrics<TypeConfig>>;
+
+/// A running engine.
+pub(super) struct Member {
     raft: Raft,
     log: LogStore,
     snapshots: Snapshots,
-    member: u64,
+    id: u64,
     /// The only voter. No other member can acknowledge a write, so whatever is acknowledged is published
     /// here. Fixed at start: nothing changes the membership yet.
     is_sole: bool,
 }
 
-/// Starts a member from what its medium holds, and returns when it can be read.
-pub(crate) async fn start(
-    medium: Medium,
-    member: MemberId,
-    seams: &Seams,
-) -> Result<(Replica, Arc<Shared>), OpenError> {
-    let Medium { backend, snapshots } = medium;
-    let log = open_log(backend).await?;
-    let machine = Machine::new(State::default(), seams.hash_seed);
-    let shared = machine.shared().clone();
-    let applier = Applier::new(machine, snapshots.clone());
-    let config = Arc::new(config().validate().expect("constants that fit each other"));
-    let starting = Raft::new(member.0, config, Peers, log.clone(), applier);
-    let raft = DeterministicRng::<Runtime>::scope(seams.random.next(), starting).await.map_err(refused)?;
-    if !raft.is_initialized().await.map_err(refused)? {
-        let members = BTreeMap::from([(member.0, Peer::default())]);
-        raft.initialize(members).await.map_err(refused)?;
+impl Member {
+    /// Starts an engine and returns when the state can be read.
+    pub(super) async fn start(
+        medium: Medium,
+        id: MemberId,
+        core: Arc<Mutex<Core>>,
+        seed: u64,
+    ) -> Result<Self, OpenError> {
+        let Medium { backend, snapshots } = medium;
+        let log = open_log(backend).await?;
+        let applier = Applier::new(core, snapshots.clone());
+        let config = Arc::new(config().validate().expect("constants that fit each other"));
+        let starting = Raft::new(id.0, config, Peers, log.clone(), applier);
+        let raft = DeterministicRng::<Runtime>::scope(seed, starting).await.map_err(refused)?;
+        if !raft.is_initialized().await.map_err(refused)? {
+            let members = BTreeMap::from([(id.0, Peer::default())]);
+            raft.initialize(members).await.map_err(refused)?;
+        }
+        let is_sole = raft.voter_ids().eq([id.0]);
+        let member = Self { raft, log, snapshots, id: id.0, is_sole };
+        match member.recover().await {
+            Ok(()) => Ok(member),
+            Err(error) => {
+                member.stop().await;
+                Err(error)
+            }
+        }
     }
-    let is_sole = raft.voter_ids().eq([member.0]);
-    let replica = Replica { raft, log, snapshots, member: member.0, is_sole };
-    replica.recover().await?;
-    Ok((replica, shared))
+
+    /// Waits until every entry that may have been acknowledged is applied.
+    async fn recover(&self) -> Result<(), OpenError> {
+        if !self.is_sole {
+            self.raft.wait_for_recovery(Some(RECOVERY_WAIT_MAX)).await.map_err(refused)?;
+            return Ok(());
+        }
+        // Nobody else can lead: there is no election timeout to wait for.
+        self.raft.trigger().elect(false).await.map_err(refused)?;
+        let mut metrics = self.metrics();
+        loop {
+            {
+                let now = metrics.borrow_watched();
+                now.running_state.clone().map_err(refused)?;
+                let applied = now.last_applied.as_ref();
+                // The first entry of its own term is the last in the log.
+                if now.current_leader == Some(self.id)
+                    && applied.is_some_and(|applied| applied.committed_leader_id().term == now.current_term)
+                {
+                    return Ok(());
+                }
+            }
+            metrics.changed().await.map_err(refused)?;
+        }
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.raft.metrics()
+    }
+
+    /// The term this member leads in, if it leads.
+    pub(super) fn leads(&self) -> Option<Term> {
+        let metrics = self.metrics();
+        let now = metrics.borrow_watched();
+        let leads = now.running_state.is_ok() && now.state == ServerState::Leader;
+        leads.then_some(Term(now.current_term))
+    }
+
+    /// Whether it still runs.
+    pub(super) fn runs(&self) -> bool {
+        self.metrics().borrow_watched().running_state.is_ok()
+    }
+
+    /// Calls back on every change of what it does, and returns why it stopped.
+    pub(super) async fn follow(&self, mut changed: impl FnMut()) -> Fatal<TypeConfig> {
+        let mut metrics = self.metrics();
+        loop {
+            changed();
+            let failed = metrics.borrow_watched().running_state.clone().err();
+            if let Some(error) = failed {
+                return error;
+            }
+            if metrics.changed().await.is_err() {
+                return Fatal::Stopped;
+            }
+        }
+    }
+
+    /// Writes a command and returns once it is applied here.
+    pub(super) async fn write(&self, command: Command) -> Result<(), ProposeError> {
+        let proposal = Proposal(Arc::new(command));
+        let mut waited = Duration::ZERO;
+        loop {
+            if !self.runs() {
+                return Err(ProposeError::Stopped);
+            }
+            let error = match self.raft.client_write(proposal.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            match error {
+                // Just elected, and no quorum has answered yet. Nothing was appended.
+                RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader {
+                    leader_id: None,
+                    ..
+                })) if waited < LEASE_WAIT_MAX && self.leads().is_some() => {
+                    let pause = (waited / 2).max(Duration::from_millis(1));
+                    tokio::time::sleep(pause).await;
+                    waited += pause;
+                }
+                RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+                    let leader = forward.leader_id.map(MemberId);
+                    return Err(ProposeError::NotLeader { leader });
+                }
+                // Superseded by another leader's log, which may hold it too.
+                RaftError::APIError(_) | RaftError::Fatal(_) => return Err(ProposeError::Unknown),
+            }
+        }
+    }
+
+    /// Returns once everything acknowledged before the call is published here.
+    pub(super) async fn confirm(&self) -> Result<(), ReadError> {
+        // What a sole voter acknowledged it has published, whether it still runs or not.
+        if self.is_sole {
+            return Ok(());
+        }
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
+        let linearizer = linearizer.map_err(|_| ReadError::NoLeader)?;
+        linearizer.await_ready(&self.raft).await.map_err(|_| ReadError::Stopped)?;
+        Ok(())
+    }
+
+    /// Whether the log is worth a snapshot.
+    pub(super) fn wants_snapshot(&self, limits: &Limits) -> bool {
+        self.runs() && limits.wants_snapshot(self.log.bytes(), self.snapshots.bytes())
+    }
+
+    /// Takes a snapshot of what is applied and shortens the log behind it.
+    pub(super) async fn snapshot(&self, limits: &Limits) -> Result<(), ReadError> {
+        let mut metrics = self.metrics();
+        let wanted = metrics.borrow_watched().last_applied;
+        self.raft.trigger().snapshot().await.map_err(|_| ReadError::Stopped)?;
+        let taken = loop {
+            {
+                let now = metrics.borrow_watched();
+                if now.running_state.is_err() {
+                    return Err(ReadError::Stopped);
+                }
+                if now.snapshot >= wanted {
+                    break now.snapshot;
+                }
+            }
+            metrics.changed().await.map_err(|_| ReadError::Stopped)?;
+        };
+        let keep_from = self.log.purge_point(limits.log_keep_bytes, limits.log_keep_entries);
+        if let (Some(taken), Some(through)) = (taken, keep_from) {
+            let through = through.min(taken.index());
+            self.raft.trigger().purge_log(through).await.map_err(|_| ReadError::Stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Stops the engine and closes its log.
+    pub(super) async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "replication ended badly");
+        }
+        let log = self.log.clone();
+        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
+            tracing::error!("the log was not closed");
+        }
+    }
 }
 
 async fn open_log(backend: Box<dyn LogBackend>) -> Result<LogStore, OpenError> {
@@ -100,146 +247,4 @@ fn config() -> Config {
 
 fn refused(error: impl std::fmt::Display) -> OpenError {
     OpenError::Replication { reason: error.to_string() }
-}
-
-impl Replica {
-    /// Waits until every entry that may have been acknowledged is applied.
-    async fn recover(&self) -> Result<(), OpenError> {
-        if !self.is_sole {
-            self.raft.wait_for_recovery(Some(RECOVERY_WAIT_MAX)).await.map_err(refused)?;
-            return Ok(());
-        }
-        // Nobody else can lead: there is no election timeout to wait for.
-        self.raft.trigger().elect(false).await.map_err(refused)?;
-        let (member, mut metrics) = (self.member, self.raft.metrics());
-        loop {
-            {
-                let now = metrics.borrow_watched();
-                now.running_state.clone().map_err(refused)?;
-                let applied = now.last_applied.as_ref();
-                // The first entry of its own term is the last in the log.
-                if now.current_leader == Some(member)
-                    && applied.is_some_and(|applied| applied.committed_leader_id().term == now.current_term)
-                {
-                    return Ok(());
-                }
-            }
-            metrics.changed().await.map_err(refused)?;
-        }
-    }
-
-    /// The term this member leads in, if it leads.
-    pub(crate) fn leads(&self) -> Option<Term> {
-        let metrics = self.raft.metrics();
-        let now = metrics.borrow_watched();
-        let leads = now.running_state.is_ok() && now.state == ServerState::Leader;
-        leads.then_some(Term(now.current_term))
-    }
-
-    /// Writes a command and returns once it is applied here.
-    pub(crate) async fn write(&self, command: Command) -> Result<(), ProposeError> {
-        let proposal = Proposal(Arc::new(command));
-        let mut waited = Duration::ZERO;
-        loop {
-            let error = match self.raft.client_write(proposal.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
-            match error {
-                // Just elected, and no quorum has answered yet. Nothing was appended.
-                RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader {
-                    leader_id: None,
-                    ..
-                })) if waited < LEASE_WAIT_MAX && self.leads().is_some() => {
-                    let pause = (waited / 2).max(Duration::from_millis(1));
-                    tokio::time::sleep(pause).await;
-                    waited += pause;
-                }
-                RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-                    let leader = forward.leader_id.map(MemberId);
-                    return Err(ProposeError::NotLeader { leader });
-                }
-                // Superseded by another leader's log, which may hold it too.
-                RaftError::APIError(_) | RaftError::Fatal(_) => return Err(ProposeError::Unknown),
-            }
-        }
-    }
-
-    /// Returns once everything acknowledged before the call is published here.
-    pub(crate) async fn confirm(&self) -> Result<(), ReadError> {
-        if self.is_sole {
-            return self.leads().map(drop).ok_or(ReadError::NoLeader);
-        }
-        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
-        let linearizer = linearizer.map_err(|_| ReadError::NoLeader)?;
-        linearizer.await_ready(&self.raft).await.map_err(|_| ReadError::Stopped)?;
-        Ok(())
-    }
-
-    /// Whether the log is worth a snapshot.
-    pub(crate) fn wants_snapshot(&self, limits: &Limits) -> bool {
-        limits.wants_snapshot(self.log.bytes(), self.snapshots.bytes())
-    }
-
-    /// Takes a snapshot of what is applied and shortens the log behind it.
-    pub(crate) async fn snapshot(&self, limits: &Limits) -> Result<(), ReadError> {
-        let wanted = self.raft.metrics().borrow_watched().last_applied;
-        self.raft.trigger().snapshot().await.map_err(|_| ReadError::Stopped)?;
-        let mut metrics = self.raft.metrics();
-        let taken = loop {
-            {
-                let now = metrics.borrow_watched();
-                if now.running_state.is_err() {
-                    return Err(ReadError::Stopped);
-                }
-                if now.snapshot >= wanted {
-                    break now.snapshot;
-                }
-            }
-            metrics.changed().await.map_err(|_| ReadError::Stopped)?;
-        };
-        let keep_from = self.log.purge_point(limits.log_keep_bytes, limits.log_keep_entries);
-        if let (Some(taken), Some(through)) = (taken, keep_from) {
-            let through = through.min(taken.index());
-            self.raft.trigger().purge_log(through).await.map_err(|_| ReadError::Stopped)?;
-        }
-        Ok(())
-    }
-
-    /// Stops the member and closes its log.
-    pub(crate) async fn stop(&self) {
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::error!(%error, "replication ended badly");
-        }
-        let log = self.log.clone();
-        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
-            tracing::error!("the log was not closed");
-        }
-    }
-}
-
-/// Publishes when this member begins and ceases to lead. A member that has failed leads nothing, and its
-/// watchers are told.
-pub(crate) async fn follow_leadership(
-    replica: Replica,
-    shared: Arc<Shared>,
-    leadership: watch::Sender<Option<Term>>,
-) {
-    let mut metrics = replica.raft.metrics();
-    loop {
-        leadership.send_if_modified(|published| {
-            let now = replica.leads();
-            std::mem::replace(published, now) != now
-        });
-        let failed = metrics.borrow_watched().running_state.clone().err();
-        if let Some(error) = failed {
-            tracing::error!(%error, "replication has stopped");
-            break;
-        }
-        if metrics.changed().await.is_err() {
-            break;
-        }
-    }
-    leadership.send_replace(None);
-    shared.hub.stop();
 }

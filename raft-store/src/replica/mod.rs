@@ -8,12 +8,13 @@ mod log_store;
 mod member;
 mod network;
 mod snapshot;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 mod types;
 
-pub(crate) use applier::Applier;
-pub(crate) use log_store::LogStore;
-pub(crate) use member::{Replica, follow_leadership, start};
-pub(crate) use network::Peers;
+use applier::Applier;
+use log_store::LogStore;
+use network::Peers;
 pub(crate) use snapshot::Snapshots;
+pub(crate) use supervisor::Replica;

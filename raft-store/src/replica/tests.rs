@@ -4,6 +4,7 @@ use openraft::StorageError;
 use openraft::rt::deterministic_rng::DeterministicRng;
 use openraft::testing::log::{StoreBuilder, Suite};
 
+use super::applier::Core;
 use super::types::{Runtime, TypeConfig};
 use super::{Applier, LogStore, Snapshots};
 use crate::log::{FaultyBackend, FaultyDisk, LogBackend, MemBackend, SledBackend};
@@ -18,7 +19,7 @@ impl<G: Send + Sync + 'static> StoreBuilder<TypeConfig, LogStore, Applier, G> fo
         let (guard, backend) = (self.0)();
         let log = LogStore::open(backend).expect("a fresh log is readable");
         let machine = Machine::new(mvcc::State::default(), HashSeed(0));
-        Ok((guard, log, Applier::new(machine, Snapshots::in_memory())))
+        Ok((guard, log, Applier::new(Core::new(machine), Snapshots::in_memory())))
     }
 }
 

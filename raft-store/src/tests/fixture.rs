@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mvcc::{Entry, Key, Object, Operation, Outcome, Precondition, Revision, Transaction};
 
-use crate::log::{FaultyBackend, FaultyDisk, LogBackend};
+use crate::log::{FaultyBackend, FaultyDisk};
 use crate::{Medium, Options, Seams, SnapshotShelf, Store};
 
 pub(super) fn key(name: &str) -> Key {
@@ -63,15 +63,16 @@ pub(super) struct Computer {
 
 impl Computer {
     pub(super) async fn boot(&self) -> Store {
-        self.boot_on(FaultyBackend::open(&self.disk)).await
+        self.boot_on(FaultyBackend::open).await
     }
 
     pub(super) async fn boot_without_sync(&self) -> Store {
-        self.boot_on(FaultyBackend::open_without_sync(&self.disk)).await
+        self.boot_on(FaultyBackend::open_without_sync).await
     }
 
-    async fn boot_on(&self, backend: impl LogBackend + 'static) -> Store {
-        let medium = Medium::new(Box::new(backend), &self.shelf);
+    async fn boot_on(&self, open: fn(&FaultyDisk) -> FaultyBackend) -> Store {
+        let (disk, shelf) = (self.disk.clone(), self.shelf.clone());
+        let medium = move || Ok(Medium::new(Box::new(open(&disk)), &shelf));
         Store::open_on(medium, Options::in_memory(), Seams::seeded(1)).await.expect("the disk is readable")
     }
 }
