@@ -199,7 +199,11 @@ fn status_errors(new: &Value, old: &Value) -> Vec<Error> {
     }
     for name in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
         if number(name) > number("replicas") {
-            errors.push(field::invalid(&path.child(name), number(name), "cannot be greater than status.replicas"));
+            errors.push(field::invalid(
+                &path.child(name),
+                number(name),
+                "cannot be greater than status.replicas",
+            ));
         }
     }
     if number("availableReplicas") > number("readyReplicas") {

@@ -135,7 +135,11 @@ fn status_errors(obj: &Value) -> Vec<Error> {
     }
     for name in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
         if number(name) > number("replicas") {
-            errors.push(field::invalid(&path.child(name), number(name), "cannot be greater than status.replicas"));
+            errors.push(field::invalid(
+                &path.child(name),
+                number(name),
+                "cannot be greater than status.replicas",
+            ));
         }
     }
     if number("availableReplicas") > number("readyReplicas") {

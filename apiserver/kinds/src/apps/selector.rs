@@ -12,7 +12,11 @@ pub(super) fn validate(spec: &Value, path: &Path) -> Vec<Error> {
     let Some(selector) = at(spec, "selector") else { return vec![field::required(&path, "")] };
     let mut errors = validate_label_selector(spec, "selector", Leniency::default(), &path);
     if is_empty(selector) {
-        errors.push(field::invalid(&path, printed(Some(selector)), "empty selector is invalid for deployment"));
+        errors.push(field::invalid(
+            &path,
+            printed(Some(selector)),
+            "empty selector is invalid for deployment",
+        ));
     }
     errors
 }
@@ -32,7 +36,8 @@ pub(super) fn matches_template(spec: &Value, template: &Value) -> bool {
     let Some(selector) = at(spec, "selector") else { return false };
     let labels = entries_at(template, "metadata.labels");
     let value_of = |key: &str| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
-    let by_labels = entries_at(selector, "matchLabels").into_iter().all(|(key, value)| value_of(key) == Some(value));
+    let by_labels =
+        entries_at(selector, "matchLabels").into_iter().all(|(key, value)| value_of(key) == Some(value));
     by_labels
         && list_at(selector, "matchExpressions").iter().all(|expression| {
             let value = value_of(str_at(expression, "key"));

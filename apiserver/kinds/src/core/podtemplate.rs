@@ -74,7 +74,8 @@ impl Strategy for PodTemplates {
         if old.is_some_and(|old| meta::generation(old) == meta::generation(new)) {
             return Vec::new();
         }
-        at(new, "template").map_or_else(Vec::new, |template| warnings::template(template, &Path::new("template")))
+        at(new, "template")
+            .map_or_else(Vec::new, |template| warnings::template(template, &Path::new("template")))
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -51,7 +51,11 @@ pub fn check_mirror(pod: &Value) -> Result<(), &'static str> {
         .iter()
         .flat_map(|volume| list_at(volume, "projected.sources"))
         .any(|source| at(source, "serviceAccountToken").is_some());
-    if projects_token { Err("a mirror pod may not use ServiceAccountToken volume projections") } else { Ok(()) }
+    if projects_token {
+        Err("a mirror pod may not use ServiceAccountToken volume projections")
+    } else {
+        Ok(())
+    }
 }
 
 fn names_secrets(pod: &Value) -> bool {
@@ -91,7 +95,8 @@ pub fn apply_service_account(pod: &mut Value, account: &Value, suffix: &str) {
     }
     let secrets = list_at(account, "imagePullSecrets");
     if list_at(pod, "spec.imagePullSecrets").is_empty() && !secrets.is_empty() {
-        let names: Vec<Value> = secrets.iter().map(|secret| json!({"name": str_at(secret, "name")})).collect();
+        let names: Vec<Value> =
+            secrets.iter().map(|secret| json!({"name": str_at(secret, "name")})).collect();
         set(pod, "spec.imagePullSecrets", names);
     }
 }
@@ -108,7 +113,9 @@ fn mount_token(pod: &mut Value, suffix: &str) {
     let mut mounted = false;
     for list in ["spec.initContainers", "spec.containers"] {
         for container in list_at_mut(pod, list) {
-            let taken = list_at(container, "volumeMounts").iter().any(|mount| str_at(mount, "mountPath") == TOKEN_MOUNT_PATH);
+            let taken = list_at(container, "volumeMounts")
+                .iter()
+                .any(|mount| str_at(mount, "mountPath") == TOKEN_MOUNT_PATH);
             if !taken {
                 push(container, "volumeMounts", mount.clone());
                 mounted = true;
@@ -136,7 +143,9 @@ pub fn check_mountable_secrets(pod: &Value, account: &Value) -> Result<(), Strin
         return Ok(());
     }
     let name = str_at(account, "metadata.name");
-    let names = |list: &str| -> BTreeSet<&str> { list_at(account, list).iter().map(|secret| str_at(secret, "name")).collect() };
+    let names = |list: &str| -> BTreeSet<&str> {
+        list_at(account, list).iter().map(|secret| str_at(secret, "name")).collect()
+    };
     let mountable = names("secrets");
     for volume in list_at(pod, "spec.volumes").iter().filter_map(|volume| at(volume, "secret")) {
         let secret = str_at(volume, "secretName");
@@ -219,8 +228,7 @@ pub fn default_tolerations(pod: &mut Value) {
 }
 
 fn missing_toleration(pod: &mut Value, taint: &str) {
-    let toleration =
-        json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREADY_SECONDS});
+    let toleration = json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREADY_SECONDS});
     push(pod, "spec.tolerations", toleration);
 }
 
@@ -267,10 +275,13 @@ pub fn apply_runtime_class(pod: &mut Value, class: Option<&Value>) -> Result<(),
     let overhead = class.and_then(|class| at(class, "overhead.podFixed")).cloned();
     match (at(pod, "spec.overhead"), &overhead) {
         (Some(given), Some(own)) if given != own => {
-            return Err("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead".to_owned());
+            return Err(
+                "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead".to_owned()
+            );
         }
         (Some(_), None) => {
-            return Err("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".to_owned());
+            return Err("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
+                .to_owned());
         }
         (None, Some(own)) => set(pod, "spec.overhead", own.clone()),
         _ => {}
@@ -313,14 +324,21 @@ pub fn choose_container(pod: &Value, wanted: &str) -> Result<String, String> {
     let name = str_at(pod, "metadata.name");
     if !wanted.is_empty() {
         let known = each(spec).any(|container| str_at(container, "name") == wanted);
-        return if known { Ok(wanted.to_owned()) } else { Err(format!("container {wanted} is not valid for pod {name}")) };
+        return if known {
+            Ok(wanted.to_owned())
+        } else {
+            Err(format!("container {wanted} is not valid for pod {name}"))
+        };
     }
     match list_at(spec, "containers") {
         [only] => Ok(str_at(only, "name").to_owned()),
         [] => Err(format!("a container name must be specified for pod {name}")),
         _ => {
             let names: Vec<&str> = each(spec).map(|container| str_at(container, "name")).collect();
-            Err(format!("a container name must be specified for pod {name}, choose one of: [{}]", names.join(" ")))
+            Err(format!(
+                "a container name must be specified for pod {name}, choose one of: [{}]",
+                names.join(" ")
+            ))
         }
     }
 }

@@ -41,7 +41,10 @@ pub(super) fn annotations_to_fields(pod: &mut Value) {
 /// Warnings about annotations that stand for fields. The pod is the one the writer sent, before they were copied.
 pub(super) fn warnings(pod: &Value) -> Vec<String> {
     let path = Path::new("metadata.annotations");
-    pending(pod).into_iter().map(|(container, _)| deprecated(&path.key(&format!("{APP_ARMOR}{container}")))).collect()
+    pending(pod)
+        .into_iter()
+        .map(|(container, _)| deprecated(&path.key(&format!("{APP_ARMOR}{container}"))))
+        .collect()
 }
 
 /// The containers with an annotation and no field, and the profile they get. Annotations that say what the pod says anyway
@@ -57,7 +60,8 @@ fn pending(pod: &Value) -> Vec<(String, Option<Value>)> {
         .filter_map(|container| {
             let name = str_at(container, "name");
             let text = annotation(pod, &format!("{APP_ARMOR}{name}"))?;
-            let profile = profile_of(text).filter(|profile| app_armor_profile(profile, &Path::root()).is_empty());
+            let profile =
+                profile_of(text).filter(|profile| app_armor_profile(profile, &Path::root()).is_empty());
             let says_more = profile.is_none() || profile.as_ref() != of_pod;
             says_more.then(|| (name.to_owned(), profile))
         })

@@ -1,24 +1,11 @@
-//! The `binding` subresource: a pod gets its node, once.
+//! The `binding` subresource: a pod gets its node, once. What a Binding may say is in [`crate::core::binding`].
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::conditions::{self, Condition};
-use crate::field::{self, Error, Path};
+use crate::field;
 use crate::tree::{at, entries_at, list_at, remove, set, str_at};
-
-/// Everything wrong with a Binding. Upstream answers 500 with these texts.
-pub fn validate(binding: &Value) -> Vec<Error> {
-    let kind = str_at(binding, "target.kind");
-    let mut errors = Vec::new();
-    if !matches!(kind, "" | "Node") {
-        errors.push(field::not_supported(&Path::new("target.kind"), kind, &["Node", "<empty>"]));
-    }
-    if str_at(binding, "target.name").is_empty() {
-        errors.push(field::required(&Path::new("target.name"), ""));
-    }
-    errors
-}
 
 /// Binds the pod to the binding's target. The error is the text of the Conflict, after `pods/binding "name": `.
 pub fn bind(pod: &mut Value, binding: &Value, now: Timestamp) -> Result<(), String> {

@@ -71,7 +71,9 @@ impl Restarts {
 
     fn text(self, now: Timestamp) -> String {
         match self.last {
-            Some(last) if self.count != 0 => format!("{} ({} ago)", self.count, columns::since(&last.to_string(), now)),
+            Some(last) if self.count != 0 => {
+                format!("{} ({} ago)", self.count, columns::since(&last.to_string(), now))
+            }
             _ => self.count.to_string(),
         }
     }
@@ -81,7 +83,8 @@ fn summarize(pod: &Value) -> Summary {
     let init = list_at(pod, "spec.initContainers");
     let mut summary = Summary {
         ready: 0,
-        total: list_at(pod, "spec.containers").len() + init.iter().filter(|container| is_sidecar(container)).count(),
+        total: list_at(pod, "spec.containers").len()
+            + init.iter().filter(|container| is_sidecar(container)).count(),
         reason: first_reason(pod),
         restarts: Restarts::default(),
     };
@@ -102,9 +105,9 @@ fn summarize(pod: &Value) -> Summary {
 }
 
 fn first_reason(pod: &Value) -> String {
-    let gated = list_at(pod, "status.conditions")
-        .iter()
-        .any(|condition| str_at(condition, "type") == "PodScheduled" && str_at(condition, "reason") == "SchedulingGated");
+    let gated = list_at(pod, "status.conditions").iter().any(|condition| {
+        str_at(condition, "type") == "PodScheduled" && str_at(condition, "reason") == "SchedulingGated"
+    });
     let reason = match str_at(pod, "status.reason") {
         _ if gated => "SchedulingGated",
         "" => str_at(pod, "status.phase"),
@@ -117,7 +120,8 @@ fn first_reason(pod: &Value) -> String {
 fn summarize_init(pod: &Value, summary: &mut Summary, of_sidecars: &mut Restarts) -> bool {
     let specs = list_at(pod, "spec.initContainers");
     for (index, status) in list_at(pod, "status.initContainerStatuses").iter().enumerate() {
-        let sidecar = specs.iter().any(|spec| str_at(spec, "name") == str_at(status, "name") && is_sidecar(spec));
+        let sidecar =
+            specs.iter().any(|spec| str_at(spec, "name") == str_at(status, "name") && is_sidecar(spec));
         summary.restarts.add(status);
         if sidecar {
             of_sidecars.add(status);

@@ -132,7 +132,9 @@ pub(super) fn field_reference(reference: &mut Value) {
 }
 
 fn probe(probe: &mut Value) {
-    for (name, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+    for (name, value) in
+        [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
+    {
         if int_at(probe, name).unwrap_or(0) == 0 {
             set(probe, name, value);
         }

@@ -225,6 +225,9 @@ mod tests {
         new[1] = "x".to_owned();
         new.insert(15, "y".to_owned());
         let text = unified(&old.join("\n"), &new.join("\n"));
-        assert_eq!(text, "@@ -1,5 +1,5 @@\n 0\n-1\n+x\n 2\n 3\n 4\n@@ -13,6 +13,7 @@\n 12\n 13\n 14\n+y\n 15\n 16\n 17\n");
+        assert_eq!(
+            text,
+            "@@ -1,5 +1,5 @@\n 0\n-1\n+x\n 2\n 3\n 4\n@@ -13,6 +13,7 @@\n 12\n 13\n 14\n+y\n 15\n 16\n 17\n"
+        );
     }
 }

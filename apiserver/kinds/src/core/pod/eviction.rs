@@ -57,7 +57,8 @@ pub fn ignores_budgets(pod: &Value) -> bool {
 /// Decides over the eviction of `pod`, given the budgets that select it.
 pub fn decide(pod: &Value, budgets: &[Value], now: Timestamp) -> Verdict {
     if ignores_budgets(pod) {
-        let may_still_start = str_at(pod, "status.phase") == "Pending" && at(pod, "metadata.deletionTimestamp").is_none();
+        let may_still_start =
+            str_at(pod, "status.phase") == "Pending" && at(pod, "metadata.deletionTimestamp").is_none();
         return Verdict::Delete { at_this_revision: may_still_start };
     }
     let budget = match budgets {
@@ -120,10 +121,14 @@ fn refusal(budget: &Value) -> String {
         );
     }
     if healthy <= desired {
-        return format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently");
+        return format!(
+            "The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
+        );
     }
     match condition {
-        Some(_) => format!("The disruption budget {name} does not allow evicting pods currently ({reason}): {message}"),
+        Some(_) => format!(
+            "The disruption budget {name} does not allow evicting pods currently ({reason}): {message}"
+        ),
         None => format!("The disruption budget {name} does not allow evicting pods currently"),
     }
 }

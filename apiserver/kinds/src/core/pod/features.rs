@@ -30,7 +30,9 @@ pub(super) fn drop_disabled_status(pod: &mut Value, old: &Value) {
     }
     if !mounts_in_status(old).any(|mount| at(mount, "volumeStatus").is_some()) {
         for list in STATUSES {
-            for mount in list_at_mut(pod, list).iter_mut().flat_map(|status| list_at_mut(status, "volumeMounts")) {
+            for mount in
+                list_at_mut(pod, list).iter_mut().flat_map(|status| list_at_mut(status, "volumeMounts"))
+            {
                 remove(mount, "volumeStatus");
             }
         }
@@ -41,7 +43,10 @@ const STATUSES: [&str; 3] =
     ["status.containerStatuses", "status.initContainerStatuses", "status.ephemeralContainerStatuses"];
 
 fn mounts_in_status(pod: &Value) -> impl Iterator<Item = &Value> {
-    STATUSES.into_iter().flat_map(|list| list_at(pod, list)).flat_map(|status| list_at(status, "volumeMounts"))
+    STATUSES
+        .into_iter()
+        .flat_map(|list| list_at(pod, list))
+        .flat_map(|status| list_at(status, "volumeMounts"))
 }
 
 fn projects(spec: &Value, source: &str) -> bool {

@@ -16,7 +16,10 @@ fn tag(image: &str) -> Option<&str> {
         Some(colon) => (&rest[..last + colon], Some(&rest[last + colon + 1..])),
         None => (rest, None),
     };
-    if !is_name(name) || tag.is_some_and(|tag| !is_tag(tag)) || digest.is_some_and(|digest| !is_digest(digest)) {
+    if !is_name(name)
+        || tag.is_some_and(|tag| !is_tag(tag))
+        || digest.is_some_and(|digest| !is_digest(digest))
+    {
         return None;
     }
     match (tag, digest) {
@@ -54,8 +57,10 @@ fn is_name(name: &str) -> bool {
 
 /// Whether the first component is a registry and not a part of the path.
 fn is_domain(component: &str) -> bool {
-    let looks_like_one = component == "localhost" || component.contains(['.', ':']) || component.to_lowercase() != component;
-    looks_like_one && component.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'))
+    let looks_like_one =
+        component == "localhost" || component.contains(['.', ':']) || component.to_lowercase() != component;
+    looks_like_one
+        && component.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'))
 }
 
 fn is_component(component: &str) -> bool {

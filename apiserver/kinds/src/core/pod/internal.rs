@@ -126,7 +126,10 @@ fn node(ty: &Type, value: Option<&Value>, enclosing: &Value) -> Node {
             let mut entries: Vec<(&String, &Value)> = entries.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
             Node::Fields(
-                entries.into_iter().map(|(key, item)| (key.clone(), node(inner, Some(item), enclosing))).collect(),
+                entries
+                    .into_iter()
+                    .map(|(key, item)| (key.clone(), node(inner, Some(item), enclosing)))
+                    .collect(),
             )
         }
         (Type::Selector, Some(selector)) => selector_node(selector),
@@ -261,14 +264,20 @@ mod tests {
                     .to_owned()
             )
         );
-        assert_eq!(bad_value("[]PodIP", Some(&json!([{"ip": "a"}]))), BadValue::Printed(r#"[{"IP":"a"}]"#.to_owned()));
+        assert_eq!(
+            bad_value("[]PodIP", Some(&json!([{"ip": "a"}]))),
+            BadValue::Printed(r#"[{"IP":"a"}]"#.to_owned())
+        );
         assert_eq!(bad_value("*SecurityContext", None), BadValue::Printed("null".to_owned()));
     }
 
     #[test]
     fn host_namespaces_print_inside_the_security_context() {
         let text = pretty("PodSpec", &json!({"hostNetwork": true}));
-        assert!(text.contains(" \"SecurityContext\": {\n  \"HostNetwork\": true,\n  \"HostPID\": false,"), "{text}");
+        assert!(
+            text.contains(" \"SecurityContext\": {\n  \"HostNetwork\": true,\n  \"HostPID\": false,"),
+            "{text}"
+        );
         assert!(text.starts_with("{\n \"Volumes\": null,\n"));
     }
 }

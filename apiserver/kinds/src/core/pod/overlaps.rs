@@ -36,7 +36,11 @@ fn volume(volume: &Value) -> Vec<String> {
     ] {
         let files = items(list_at(volume, &format!("{source}.items")), "");
         let clashes = clashes(files, &mut Vec::new());
-        warnings.extend(clashes.into_iter().map(|clash| format!("volume {name} ({description}): overlapping paths: {clash}")));
+        warnings.extend(
+            clashes
+                .into_iter()
+                .map(|clash| format!("volume {name} ({description}): overlapping paths: {clash}")),
+        );
     }
     let mut seen = Vec::new();
     for source in list_at(volume, "projected.sources") {
@@ -45,13 +49,18 @@ fn volume(volume: &Value) -> Vec<String> {
             continue;
         }
         let clashes = clashes(projected(source), &mut seen);
-        warnings.extend(clashes.into_iter().map(|clash| format!("volume {name} (Projected): overlapping paths: {clash}")));
+        warnings.extend(
+            clashes.into_iter().map(|clash| format!("volume {name} (Projected): overlapping paths: {clash}")),
+        );
     }
     warnings
 }
 
 fn items(items: &[Value], source: &str) -> Vec<File> {
-    items.iter().map(|item| File { path: str_at(item, "path").to_owned(), source: source.to_owned() }).collect()
+    items
+        .iter()
+        .map(|item| File { path: str_at(item, "path").to_owned(), source: source.to_owned() })
+        .collect()
 }
 
 fn projected(source: &Value) -> Vec<File> {
@@ -84,7 +93,9 @@ fn clashes(files: Vec<File>, seen: &mut Vec<File>) -> Vec<String> {
     let mut clashes = Vec::new();
     for mut file in files {
         file.path.truncate(file.path.trim_end_matches('/').len());
-        let hits = seen.iter().filter(|other| !file.path.is_empty() && !other.path.is_empty() && overlap(&file.path, &other.path));
+        let hits = seen.iter().filter(|other| {
+            !file.path.is_empty() && !other.path.is_empty() && overlap(&file.path, &other.path)
+        });
         clashes.extend(hits.map(|other| format!("{} with {}", file.text(), other.text())));
         seen.push(file);
     }

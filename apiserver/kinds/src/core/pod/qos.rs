@@ -60,7 +60,11 @@ mod tests {
     use super::*;
 
     fn check(resources: Value, class: &str) {
-        assert_eq!(compute(&json!({"spec": {"containers": [{"resources": resources}]}})), class, "{resources}");
+        assert_eq!(
+            compute(&json!({"spec": {"containers": [{"resources": resources}]}})),
+            class,
+            "{resources}"
+        );
     }
 
     #[test]

@@ -26,18 +26,8 @@ pub struct Quantity {
     format: Format,
 }
 
-const DECIMAL_SUFFIXES: [(&str, i32); 10] = [
-    ("n", -9),
-    ("u", -6),
-    ("m", -3),
-    ("", 0),
-    ("k", 3),
-    ("M", 6),
-    ("G", 9),
-    ("T", 12),
-    ("P", 15),
-    ("E", 18),
-];
+const DECIMAL_SUFFIXES: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY_SUFFIXES: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl Quantity {
@@ -138,7 +128,10 @@ impl fmt::Display for Quantity {
         match self.format {
             Format::Exponent if exponent != 0 => write!(f, "{mantissa}e{exponent}"),
             _ => {
-                let suffix = DECIMAL_SUFFIXES.iter().find(|(_, power)| *power == exponent).map_or("", |(name, _)| name);
+                let suffix = DECIMAL_SUFFIXES
+                    .iter()
+                    .find(|(_, power)| *power == exponent)
+                    .map_or("", |(name, _)| name);
                 write!(f, "{mantissa}{suffix}")
             }
         }

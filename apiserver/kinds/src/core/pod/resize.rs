@@ -68,7 +68,10 @@ pub(super) fn validate(new: &Value, old: &Value) -> Vec<Error> {
     let mut masked = at(new, "spec").cloned().unwrap_or(Value::Null);
     errors.extend(pod_level(new, old, &mut masked));
     if !list_at(old, "status.nodeAllocatableResourceClaimStatuses").is_empty() {
-        errors.push(field::forbidden(&spec_path, "pods with node allocatable resource claims cannot be resized"));
+        errors.push(field::forbidden(
+            &spec_path,
+            "pods with node allocatable resource claims cannot be resized",
+        ));
     }
     let order = container_order(new, old);
     if !order.is_empty() {
@@ -96,7 +99,10 @@ fn node_can_resize(pod: &Value) -> bool {
 /// Resources of the pod as a whole; afterwards `masked` has the old processor and memory there.
 fn pod_level(new: &Value, old: &Value, masked: &mut Value) -> Vec<Error> {
     let amounts = |pod: &Value| {
-        ["spec.resources.requests", "spec.resources.limits"].iter().map(|list| map_at(pod, list).map_or(0, Map::len)).sum::<usize>()
+        ["spec.resources.requests", "spec.resources.limits"]
+            .iter()
+            .map(|list| map_at(pod, list).map_or(0, Map::len))
+            .sum::<usize>()
     };
     if amounts(new) + amounts(old) == 0 {
         return Vec::new();
@@ -167,7 +173,8 @@ fn removed(new: Option<&Map<String, Value>>, old: Option<&Map<String, Value>>) -
 fn only_processor_and_memory(masked: &mut Value, old: &Value) -> Vec<Error> {
     let path = Path::new("spec");
     let mut errors = Vec::new();
-    for (container, old) in list_at_mut(masked, "containers").iter_mut().zip(list_at(old, "spec.containers")) {
+    for (container, old) in list_at_mut(masked, "containers").iter_mut().zip(list_at(old, "spec.containers"))
+    {
         mask(container, "resources", at(old, "resources").unwrap_or(&Value::Null));
         if !same(Some(container), Some(old)) {
             errors.push(field::forbidden(&path, "only cpu and memory resources are mutable"));
@@ -185,7 +192,8 @@ fn only_processor_and_memory(masked: &mut Value, old: &Value) -> Vec<Error> {
         if modified && !is_sidecar(container) {
             let restarts = |policy: &&Value| str_at(policy, "restartPolicy") == "RestartContainer";
             for _ in list_at(container, "resizePolicy").iter().filter(restarts) {
-                let text = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized";
+                let text =
+                    "non-sidecar init containers with a resize policy of RestartContainer cannot be resized";
                 errors.push(field::forbidden(&path, text));
             }
         }

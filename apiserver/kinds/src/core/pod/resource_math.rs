@@ -13,7 +13,11 @@ pub(crate) type Resources = BTreeMap<String, Quantity>;
 
 /// The resources of the map at a path; empty when absent.
 pub(crate) fn resources_at(owner: &Value, path: &str) -> Resources {
-    map_at(owner, path).into_iter().flatten().map(|(name, value)| (name.clone(), Quantity::of(value))).collect()
+    map_at(owner, path)
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.clone(), Quantity::of(value)))
+        .collect()
 }
 
 /// What the containers together need at the pod's hungriest moment. `which` is `resources.requests` or `resources.limits`.

@@ -24,7 +24,8 @@ pub(super) fn keep_observed_generations(new: &mut Value, old: &Value) {
         let Some(position) = stored.iter().position(same_type) else { continue };
         let stored = stored.remove(position);
         if int_at(condition, "observedGeneration").unwrap_or(0) == 0
-            && let Some(generation) = int_at(stored, "observedGeneration").filter(|generation| *generation != 0)
+            && let Some(generation) =
+                int_at(stored, "observedGeneration").filter(|generation| *generation != 0)
         {
             set(condition, "observedGeneration", generation);
         }
@@ -60,7 +61,11 @@ fn conditions(pod: &Value, path: &Path) -> Vec<Error> {
     let mut errors = Vec::new();
     for (index, condition) in list_at(pod, "status.conditions").iter().enumerate() {
         let path = path.index(index);
-        errors.extend(observed_generation(condition, "observedGeneration", &path.child("observedGeneration")));
+        errors.extend(observed_generation(
+            condition,
+            "observedGeneration",
+            &path.child("observedGeneration"),
+        ));
         let ty = str_at(condition, "type");
         if !matches!(ty, "PodScheduled" | "Ready" | "Initialized") {
             let path = path.child("Type");
@@ -107,7 +112,12 @@ fn revivals(new: &Value, old: &Value, list: &str, specs: Option<&str>, path: &Pa
         // Upstream looks at the first status of a name, except for ephemeral containers.
         let told = if specs.is_some() { revivals.min(1) } else { revivals };
         if !allowed {
-            let error = || field::forbidden(&path.index(index).child("state"), "may not be transitioned to non-terminated state");
+            let error = || {
+                field::forbidden(
+                    &path.index(index).child("state"),
+                    "may not be transitioned to non-terminated state",
+                )
+            };
             errors.extend(std::iter::repeat_with(error).take(told));
         }
     }
@@ -124,7 +134,8 @@ fn any_restarts_all(pod: &Value) -> bool {
 
 /// Whether the container of this name is restarted after this exit code.
 fn restarts(pod: &Value, specs: &str, name: &str, exit_code: i64) -> bool {
-    let Some(container) = list_at(pod, specs).iter().find(|container| str_at(container, "name") == name) else {
+    let Some(container) = list_at(pod, specs).iter().find(|container| str_at(container, "name") == name)
+    else {
         return false;
     };
     let by = |policy: &str| match policy {
@@ -143,11 +154,13 @@ fn restarts(pod: &Value, specs: &str, name: &str, exit_code: i64) -> bool {
             _ => false,
         }
     });
-    rule.is_some_and(|rule| matches!(str_at(rule, "action"), "Restart" | "RestartAllContainers")) || by(policy)
+    rule.is_some_and(|rule| matches!(str_at(rule, "action"), "Restart" | "RestartAllContainers"))
+        || by(policy)
 }
 
 fn claim_statuses(pod: &Value, path: &Path) -> Vec<Error> {
-    let names: Vec<&str> = list_at(pod, "spec.resourceClaims").iter().map(|claim| str_at(claim, "name")).collect();
+    let names: Vec<&str> =
+        list_at(pod, "spec.resourceClaims").iter().map(|claim| str_at(claim, "name")).collect();
     let mut seen = Vec::new();
     let mut errors = Vec::new();
     for (index, status) in list_at(pod, "status.resourceClaimStatuses").iter().enumerate() {
@@ -189,7 +202,9 @@ fn extended_claim(pod: &Value, status: &Value, path: &Path) -> Vec<Error> {
     let name_path = path.child("resourceClaimName");
     match str_at(status, "resourceClaimName") {
         "" => errors.push(field::required(&name_path, "")),
-        name => errors.extend(dns_subdomain(name).into_iter().map(|text| field::invalid(&name_path, name, text))),
+        name => {
+            errors.extend(dns_subdomain(name).into_iter().map(|text| field::invalid(&name_path, name, text)))
+        }
     }
     errors
 }
@@ -207,7 +222,10 @@ fn request_mapping(pod: &Value, mapping: &Value, status_path: &Path, path: &Path
             let text = "must match the name of an entry in spec.initContainers.name or spec.containers.name";
             errors.push(field::invalid(&path.child("containerName"), container, text));
         }
-        Some(found) if map_at(found, "resources.requests").is_none_or(|requests| !requests.contains_key(resource)) => {
+        Some(found)
+            if map_at(found, "resources.requests")
+                .is_none_or(|requests| !requests.contains_key(resource)) =>
+        {
             let text = "must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests";
             errors.push(field::invalid(&path.child("resourceName"), resource, text));
         }

@@ -7,7 +7,9 @@ use super::{diff, internal};
 use crate::field::{self, Error, Path};
 use crate::meta;
 use crate::names::inclusive_range;
-use crate::tree::{at, carry_over, entries_at, int_at, list_at, list_at_mut, remove, same, same_at, set, str_at};
+use crate::tree::{
+    at, carry_over, entries_at, int_at, list_at, list_at_mut, remove, same, same_at, set, str_at,
+};
 
 /// What the text about a refused update allows.
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -110,9 +112,11 @@ fn deadline(new: &Value, old: &Value) -> Deadline {
         (Some(new), Some(old)) if old < new => {
             Deadline::Wrong(field::invalid(&path, new, "must be less than or equal to previous value"))
         }
-        (None, Some(_)) => {
-            Deadline::Gone(field::invalid(&path, None, "must not update from a positive integer to nil value"))
-        }
+        (None, Some(_)) => Deadline::Gone(field::invalid(
+            &path,
+            None,
+            "must not update from a positive integer to nil value",
+        )),
         _ => Deadline::Fine,
     }
 }
@@ -136,10 +140,14 @@ fn only_more_tolerations(new: &Value, old: &Value, options: &Options) -> Vec<Err
 fn only_fewer_gates(new: &Value, old: &Value) -> Vec<Error> {
     let path = Path::new("spec.schedulingGates");
     let names: Vec<&str> = list_at(old, "schedulingGates").iter().map(|gate| str_at(gate, "name")).collect();
-    let added = list_at(new, "schedulingGates").iter().enumerate().filter(|(_, gate)| !names.contains(&str_at(gate, "name")));
+    let added = list_at(new, "schedulingGates")
+        .iter()
+        .enumerate()
+        .filter(|(_, gate)| !names.contains(&str_at(gate, "name")));
     added
         .map(|(index, gate)| {
-            let text = format!("only deletion is allowed, but found new scheduling gate '{}'", str_at(gate, "name"));
+            let text =
+                format!("only deletion is allowed, but found new scheduling gate '{}'", str_at(gate, "name"));
             field::forbidden(&path.index(index).child("name"), text)
         })
         .collect()
@@ -176,7 +184,9 @@ fn nothing_else(new: &Value, old: &Value) -> Vec<Error> {
 fn tighten_while_gated(munged: &mut Value, old: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
     if !same_at(munged, old, "nodeSelector") {
-        let lost = entries_at(old, "nodeSelector").into_iter().any(|entry| !entries_at(munged, "nodeSelector").contains(&entry));
+        let lost = entries_at(old, "nodeSelector")
+            .into_iter()
+            .any(|entry| !entries_at(munged, "nodeSelector").contains(&entry));
         if lost {
             let text = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
             errors.push(field::invalid(&Path::new("spec.nodeSelector"), at(munged, "nodeSelector"), text));

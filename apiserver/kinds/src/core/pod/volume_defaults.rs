@@ -14,7 +14,9 @@ const TOKEN_SECONDS: i64 = 3600;
 
 /// Defaults of one volume. A volume without a source is an empty directory.
 pub(super) fn volume(volume: &mut Value) {
-    let has_source = volume.as_object().is_some_and(|fields| fields.iter().any(|(name, value)| name != "name" && !value.is_null()));
+    let has_source = volume
+        .as_object()
+        .is_some_and(|fields| fields.iter().any(|(name, value)| name != "name" && !value.is_null()));
     if !has_source {
         set(volume, "emptyDir", json!({}));
     }

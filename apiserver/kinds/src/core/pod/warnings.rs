@@ -20,11 +20,23 @@ const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 const OLD_NODE_LABELS: [(&str, &str); 8] = [
     ("beta.kubernetes.io/arch", r#"deprecated since v1.14; use "kubernetes.io/arch" instead"#),
     ("beta.kubernetes.io/os", r#"deprecated since v1.14; use "kubernetes.io/os" instead"#),
-    ("failure-domain.beta.kubernetes.io/region", r#"deprecated since v1.17; use "topology.kubernetes.io/region" instead"#),
-    ("failure-domain.beta.kubernetes.io/zone", r#"deprecated since v1.17; use "topology.kubernetes.io/zone" instead"#),
-    ("beta.kubernetes.io/instance-type", r#"deprecated since v1.17; use "node.kubernetes.io/instance-type" instead"#),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        r#"deprecated since v1.17; use "topology.kubernetes.io/region" instead"#,
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        r#"deprecated since v1.17; use "topology.kubernetes.io/zone" instead"#,
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        r#"deprecated since v1.17; use "node.kubernetes.io/instance-type" instead"#,
+    ),
     ("app.kubernetes.io/created-by", "deprecated since v1.9"),
-    ("scheduler.alpha.kubernetes.io/preferAvoidPods", "deprecated since v1.22; use Taints and Tolerations instead"),
+    (
+        "scheduler.alpha.kubernetes.io/preferAvoidPods",
+        "deprecated since v1.22; use Taints and Tolerations instead",
+    ),
     ("node-role.kubernetes.io/master", r#"use "node-role.kubernetes.io/control-plane" instead"#),
 ];
 
@@ -35,7 +47,10 @@ const OLD_ANNOTATIONS: [(&str, &str); 3] = [
         r#"non-functional in v1.16+; use the "priorityClassName" field instead"#,
     ),
     ("security.alpha.kubernetes.io/sysctls", r#"non-functional in v1.11+; use the "sysctls" field instead"#),
-    ("security.alpha.kubernetes.io/unsafe-sysctls", r#"non-functional in v1.11+; use the "sysctls" field instead"#),
+    (
+        "security.alpha.kubernetes.io/unsafe-sysctls",
+        r#"non-functional in v1.11+; use the "sysctls" field instead"#,
+    ),
 ];
 
 /// Volume sources without a driver: JSON name, printed name, what happened.
@@ -83,7 +98,9 @@ fn collect(owner: &Value, path: &Path, is_template: bool) -> Vec<String> {
         warnings.extend(profile_annotations(owner, spec, container, is_template, &annotations_path));
         for name in ["memory", "ephemeral-storage"] {
             for list in ["resources.limits", "resources.requests"] {
-                warnings.extend(at(container, list).and_then(|amounts| fraction(amounts, name, &path.child(list))));
+                warnings.extend(
+                    at(container, list).and_then(|amounts| fraction(amounts, name, &path.child(list))),
+                );
             }
         }
         warnings.extend(hidden_variables(container, &path.child("env")));
@@ -136,7 +153,9 @@ fn node_term(term: &Value, check_values: bool, path: &Path) -> Vec<String> {
         if check_values {
             for (index, value) in strings_at(expression, "values").into_iter().enumerate() {
                 let path = path.child("values").index(index);
-                warnings.extend(label_value(value).into_iter().map(|text| format!("{path}: {value} is invalid, {text}")));
+                warnings.extend(
+                    label_value(value).into_iter().map(|text| format!("{path}: {value} is invalid, {text}")),
+                );
             }
         }
     }
@@ -210,7 +229,11 @@ fn fractions(amounts: &Value, path: &Path) -> Vec<String> {
 fn fraction(amounts: &Value, name: &str, path: &Path) -> Option<String> {
     let amount = Quantity::of(amounts.get(name)?);
     (!amount.is_whole()).then(|| {
-        format!("{}: fractional byte value {} is invalid, must be an integer", path.key(name), quote(&amount.to_string()))
+        format!(
+            "{}: fractional byte value {} is invalid, must be an integer",
+            path.key(name),
+            quote(&amount.to_string())
+        )
     })
 }
 
@@ -249,9 +272,13 @@ fn hidden_variables(container: &Value, path: &Path) -> Vec<String> {
             continue;
         }
         let reference = format!("$({name})");
-        let builds_on = at(variable, "valueFrom").is_none() && value != reference && value.contains(&reference);
+        let builds_on =
+            at(variable, "valueFrom").is_none() && value != reference && value.contains(&reference);
         if !builds_on {
-            let text = format!("hides previous definition of {}, which may be dropped when using apply", quote(name));
+            let text = format!(
+                "hides previous definition of {}, which may be dropped when using apply",
+                quote(name)
+            );
             warnings.push(format!("{}: {text}", path.index(index)));
         }
     }
@@ -276,7 +303,9 @@ fn ports(spec: &Value, path: &Path) -> Vec<String> {
             let (host_ip, host_port) = (str_at(port, "hostIP"), int_at(port, "hostPort").unwrap_or(0));
             if !host_ip.is_empty() && host_port == 0 {
                 let name = str_at(port, "name");
-                let printed = format!("{{Name:{name} HostPort:0 ContainerPort:{number} Protocol:{protocol} HostIP:{host_ip}}}");
+                let printed = format!(
+                    "{{Name:{name} HostPort:0 ContainerPort:{number} Protocol:{protocol} HostIP:{host_ip}}}"
+                );
                 warnings.push(format!("{path}: hostIP set without hostPort: {printed}"));
             }
             let others = by_number.entry((number, protocol)).or_default();

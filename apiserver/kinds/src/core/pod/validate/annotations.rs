@@ -39,7 +39,9 @@ pub(crate) fn validate(owner: &Value, spec: &Value, path: &Path, options: &Optio
 }
 
 fn tolerations(owner: &Value, path: &Path, options: &Options) -> Vec<Error> {
-    let Some(text) = annotation(owner, TOLERATIONS).filter(|text| !text.is_empty()) else { return Vec::new() };
+    let Some(text) = annotation(owner, TOLERATIONS).filter(|text| !text.is_empty()) else {
+        return Vec::new();
+    };
     match serde_json::from_str::<Vec<Value>>(text) {
         Ok(tolerations) => scheduling::tolerations(&tolerations, options, &path.child(TOLERATIONS)),
         Err(error) => vec![field::invalid(path, TOLERATIONS, error.to_string())],
@@ -49,7 +51,8 @@ fn tolerations(owner: &Value, path: &Path, options: &Options) -> Vec<Error> {
 /// What is wrong with the deletion cost, if the owner has one.
 pub(super) fn deletion_cost_error(owner: &Value, path: &Path) -> Option<Error> {
     let cost = annotation(owner, DELETION_COST)?;
-    let starts_well = cost == "0" || cost.starts_with('-') || cost.starts_with(|c: char| matches!(c, '1'..='9'));
+    let starts_well =
+        cost == "0" || cost.starts_with('-') || cost.starts_with(|c: char| matches!(c, '1'..='9'));
     let good = starts_well && cost.parse::<i32>().is_ok();
     (!good).then(|| field::invalid(&path.key(DELETION_COST), cost, "must be a 32bit integer"))
 }
@@ -84,7 +87,8 @@ fn app_armor(owner: &Value, spec: &Value, path: &Path) -> Vec<Error> {
         if !walk::each(spec).any(|candidate| str_at(candidate, "name") == container) {
             errors.push(field::invalid(&path.key(name), container, "container not found"));
         }
-        let known = matches!(profile, "" | "runtime/default" | "unconfined") || profile.starts_with(LOCALHOST);
+        let known =
+            matches!(profile, "" | "runtime/default" | "unconfined") || profile.starts_with(LOCALHOST);
         if !known {
             let text = format!("invalid AppArmor profile name: {}", field::quote(profile));
             errors.push(field::invalid(&path.key(name), profile, text));
@@ -96,7 +100,9 @@ fn app_armor(owner: &Value, spec: &Value, path: &Path) -> Vec<Error> {
 /// Everything that an annotation and the field it became say differently.
 pub(super) fn match_fields(owner: &Value, spec: &Value, path: &Path) -> Vec<Error> {
     let mut errors = Vec::new();
-    if let (Some(profile), Some(text)) = (at(spec, "securityContext.seccompProfile"), annotation(owner, SECCOMP_POD)) {
+    if let (Some(profile), Some(text)) =
+        (at(spec, "securityContext.seccompProfile"), annotation(owner, SECCOMP_POD))
+    {
         let path = path.child("securityContext").child("seccompProfile");
         errors.extend(profile_matches("seccomp", text, profile, &path));
     }

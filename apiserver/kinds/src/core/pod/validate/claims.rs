@@ -12,12 +12,17 @@ use crate::tree::{at, list_at, str_at};
 
 /// The names of the pod's claims.
 pub(super) fn names(spec: &Value) -> BTreeSet<&str> {
-    list_at(spec, "resourceClaims").iter().map(|claim| str_at(claim, "name")).filter(|name| !name.is_empty()).collect()
+    list_at(spec, "resourceClaims")
+        .iter()
+        .map(|claim| str_at(claim, "name"))
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// Everything wrong with the pod's claims.
 pub(super) fn validate(spec: &Value, pod_meta: Option<&Value>, path: &Path) -> Vec<Error> {
-    let is_mirror = pod_meta.is_some_and(|meta| annotation(&serde_json::json!({"metadata": meta}), MIRROR).is_some());
+    let is_mirror =
+        pod_meta.is_some_and(|meta| annotation(&serde_json::json!({"metadata": meta}), MIRROR).is_some());
     let mut seen = BTreeSet::new();
     let mut errors = Vec::new();
     for (index, claim) in list_at(spec, "resourceClaims").iter().enumerate() {
@@ -44,7 +49,9 @@ fn claim_errors<'a>(claim: &'a Value, seen: &mut BTreeSet<&'a str>, path: &Path)
     }
     let (claim_name, template) = (at(claim, "resourceClaimName"), at(claim, "resourceClaimTemplateName"));
     let text = match (claim_name, template) {
-        (Some(_), Some(_)) => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+        (Some(_), Some(_)) => {
+            "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+        }
         (None, None) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
         _ => "",
     };
@@ -93,7 +100,11 @@ pub(super) fn references(claims: &[Value], of_pod: &BTreeSet<&str>, path: &Path)
 fn reference_errors(name: &str, request: &str, seen: &BTreeSet<String>, path: &Path) -> Vec<Error> {
     if request.is_empty() {
         let prefix = format!("{name}/");
-        return seen.iter().filter(|key| key.starts_with(&prefix)).map(|_| field::duplicate(path, name)).collect();
+        return seen
+            .iter()
+            .filter(|key| key.starts_with(&prefix))
+            .map(|_| field::duplicate(path, name))
+            .collect();
     }
     let mut errors = label(request, &path.child("request"));
     let key = format!("{name}/{request}");

@@ -139,7 +139,9 @@ fn common(container: &Value, scope: &Scope<'_>, path: &Path) -> Vec<Error> {
     match str_at(container, "terminationMessagePolicy") {
         "File" | "FallbackToLogsOnError" => {}
         "" => errors.push(field::required(&message_policy, "")),
-        other => errors.push(field::not_supported(&message_policy, other, &["File", "FallbackToLogsOnError"])),
+        other => {
+            errors.push(field::not_supported(&message_policy, other, &["File", "FallbackToLogsOnError"]))
+        }
     }
     errors.extend(ports(container, &path.child("ports")));
     errors.extend(env::variables(container, &path.child("env")));

@@ -96,7 +96,9 @@ fn value_source(variable: &Value, path: &Path) -> Vec<Error> {
         found(file_reference(reference, &path.child("fileKeyRef")));
     }
     let text = match sources {
-        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        0 => {
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        }
         _ if !str_at(variable, "value").is_empty() => "may not be specified when `value` is not empty",
         1 => return errors,
         _ => "may not have more than one field specified at a time",
@@ -184,7 +186,9 @@ fn divisor(reference: &Value, resource: &str, huge: bool, path: &Path) -> Option
             error("only divisor's values 1m and 1 are supported with the cpu resource")
         }
         "limits.memory" | "requests.memory" if !known => bytes("memory"),
-        "limits.ephemeral-storage" | "requests.ephemeral-storage" if !known => bytes("local ephemeral storage"),
+        "limits.ephemeral-storage" | "requests.ephemeral-storage" if !known => {
+            bytes("local ephemeral storage")
+        }
         _ if huge && !known => bytes("hugepages"),
         _ => None,
     }
@@ -237,9 +241,17 @@ pub(super) fn sources(container: &Value, list_path: &Path) -> Vec<Error> {
         }
         // The list is named and not its entry; clients know the text that way.
         match sources {
-            0 => errors.push(field::invalid(list_path, "", "must specify one of: `configMapRef` or `secretRef`")),
+            0 => errors.push(field::invalid(
+                list_path,
+                "",
+                "must specify one of: `configMapRef` or `secretRef`",
+            )),
             1 => {}
-            _ => errors.push(field::invalid(list_path, "", "may not have more than one field specified at a time")),
+            _ => errors.push(field::invalid(
+                list_path,
+                "",
+                "may not have more than one field specified at a time",
+            )),
         }
     }
     errors
@@ -254,7 +266,8 @@ pub(super) fn file_volumes(spec: &Value, path: &Path) -> Vec<Error> {
         for (index, variable) in list_at(container, "env").iter().enumerate() {
             let Some(reference) = at(variable, "valueFrom.fileKeyRef") else { continue };
             let name = str_at(reference, "volumeName");
-            let path = path.child("env").index(index).child("valueFrom").child("fileKeyRef").child("volumeName");
+            let path =
+                path.child("env").index(index).child("valueFrom").child("fileKeyRef").child("volumeName");
             match volumes.get(name) {
                 None => errors.push(field::not_found(&path, name)),
                 Some(volume) if at(volume, "emptyDir").is_none() => {

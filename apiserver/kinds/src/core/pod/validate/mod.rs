@@ -97,7 +97,10 @@ fn tokens_without_account(spec: &Value, path: &Path) -> Vec<Error> {
         for (index, source) in list_at(volume, "projected.sources").iter().enumerate() {
             if at(source, "serviceAccountToken").is_some() {
                 let path = sources.index(index).child("serviceAccountToken");
-                errors.push(field::forbidden(&path, "must not be specified when serviceAccountName is not set"));
+                errors.push(field::forbidden(
+                    &path,
+                    "must not be specified when serviceAccountName is not set",
+                ));
             }
         }
     }
@@ -168,7 +171,9 @@ fn names_of_others(spec: &Value, path: &Path, options: &Options) -> Vec<Error> {
     let mut errors = Vec::new();
     errors.extend(optional_subdomain(spec, path, "serviceAccountName"));
     errors.extend(optional_subdomain(spec, path, "nodeName"));
-    if let Some(seconds) = int_at(spec, "activeDeadlineSeconds").filter(|seconds| !(1..=i64::from(i32::MAX)).contains(seconds)) {
+    if let Some(seconds) =
+        int_at(spec, "activeDeadlineSeconds").filter(|seconds| !(1..=i64::from(i32::MAX)).contains(seconds))
+    {
         let text = inclusive_range(1, i64::from(i32::MAX));
         errors.push(field::invalid(&path.child("activeDeadlineSeconds"), seconds, text));
     }

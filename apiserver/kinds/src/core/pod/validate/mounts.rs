@@ -109,7 +109,8 @@ pub(super) fn devices(container: &Value, scope: &Scope<'_>, list_path: &Path) ->
         match scope.volumes.get(name) {
             None => errors.push(field::not_found(&name_path, name)),
             Some(volume) if at(volume, "persistentVolumeClaim").or(at(volume, "ephemeral")).is_none() => {
-                let text = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+                let text =
+                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
                 errors.push(field::invalid(&name_path, name, text));
             }
             Some(_) => {}
@@ -129,7 +130,11 @@ pub(super) fn devices(container: &Value, scope: &Scope<'_>, list_path: &Path) ->
             errors.push(field::invalid(&name_path, name, "must not already exist in volumeMounts"));
         }
         if mounts.iter().any(|mount| str_at(mount, "mountPath") == place) {
-            errors.push(field::invalid(&place_path, place, "must not already exist as a path in volumeMounts"));
+            errors.push(field::invalid(
+                &place_path,
+                place,
+                "must not already exist as a path in volumeMounts",
+            ));
         }
         if !name.is_empty() {
             names.insert(name);

@@ -71,7 +71,12 @@ pub(super) fn dns_config(spec: &Value, path: &Path) -> Vec<Error> {
         errors.push(field::invalid(&nameservers_path, at(config, "nameservers"), text));
     }
     for (index, nameserver) in nameservers.into_iter().enumerate() {
-        errors.extend(validate_legacy_ip(&nameservers_path.index(index), nameserver, Strictness::Strict, &[]));
+        errors.extend(validate_legacy_ip(
+            &nameservers_path.index(index),
+            nameserver,
+            Strictness::Strict,
+            &[],
+        ));
     }
     errors.extend(searches(config, &path.child("searches")));
     for (index, option) in list_at(config, "options").iter().enumerate() {
@@ -90,8 +95,9 @@ fn searches(config: &Value, path: &Path) -> Vec<Error> {
         errors.push(field::invalid(path, at(config, "searches"), text));
     }
     if searches.join(" ").len() > SEARCH_CHARACTERS_MAX {
-        let text =
-            format!("must not have more than {SEARCH_CHARACTERS_MAX} characters (including spaces) in the search list");
+        let text = format!(
+            "must not have more than {SEARCH_CHARACTERS_MAX} characters (including spaces) in the search list"
+        );
         errors.push(field::invalid(path, at(config, "searches"), text));
     }
     for (index, search) in searches.into_iter().enumerate().filter(|(_, search)| *search != ".") {
@@ -108,7 +114,9 @@ fn search_domain(value: &str) -> Vec<String> {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_label = |label: &str| {
         let label = label.strip_prefix('_').unwrap_or(label);
-        label.starts_with(edge) && label.ends_with(edge) && label.chars().all(|c| edge(c) || matches!(c, '-' | '_'))
+        label.starts_with(edge)
+            && label.ends_with(edge)
+            && label.chars().all(|c| edge(c) || matches!(c, '-' | '_'))
     };
     let mut errors = Vec::new();
     if value.len() > 253 {

@@ -130,5 +130,7 @@ pub(super) fn is_multiple_of_page(name: &str, amount: Quantity) -> bool {
 
 fn restarts_on_resize(container: &Value) -> bool {
     !is_sidecar(container)
-        && list_at(container, "resizePolicy").iter().any(|policy| str_at(policy, "restartPolicy") == "RestartContainer")
+        && list_at(container, "resizePolicy")
+            .iter()
+            .any(|policy| str_at(policy, "restartPolicy") == "RestartContainer")
 }

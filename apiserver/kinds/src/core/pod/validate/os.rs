@@ -52,10 +52,13 @@ pub(super) fn validate(spec: &Value, path: &Path) -> Vec<Error> {
 
 fn not_on_linux(spec: &Value, path: &Path) -> Vec<Error> {
     let text = "windows options cannot be set for a linux pod";
-    let forbidden = |path: Path| field::forbidden(&path.child("securityContext").child("windowsOptions"), text);
+    let forbidden =
+        |path: Path| field::forbidden(&path.child("securityContext").child("windowsOptions"), text);
     let has_options = |owner: &Value| at(owner, "securityContext.windowsOptions").is_some();
     let mut errors: Vec<Error> = has_options(spec).then(|| forbidden(path.clone())).into_iter().collect();
-    errors.extend(walk::all(spec, path).filter(|(_, owner)| has_options(owner)).map(|(path, _)| forbidden(path)));
+    errors.extend(
+        walk::all(spec, path).filter(|(_, owner)| has_options(owner)).map(|(path, _)| forbidden(path)),
+    );
     errors
 }
 
@@ -101,7 +104,8 @@ pub(super) fn host_process(spec: &Value, path: &Path) -> Vec<Error> {
         return errors;
     }
     if host_processes != containers {
-        let text = "If pod contains any hostProcess containers then all containers must be HostProcess containers";
+        let text =
+            "If pod contains any hostProcess containers then all containers must be HostProcess containers";
         errors.push(field::invalid(path, "", text));
     }
     if bool_at(spec, "hostNetwork") != Some(true) {

@@ -94,10 +94,18 @@ fn token(token: &Value, path: &Path, volume_path: &Path, options: &Options) -> V
     let seconds_path = path.child("expirationSeconds");
     let mut errors = Vec::new();
     if seconds < TOKEN_SECONDS_MIN {
-        errors.push(field::invalid(&seconds_path, seconds, "may not specify a duration less than 10 minutes"));
+        errors.push(field::invalid(
+            &seconds_path,
+            seconds,
+            "may not specify a duration less than 10 minutes",
+        ));
     }
     if seconds > TOKEN_SECONDS_MAX {
-        errors.push(field::invalid(&seconds_path, seconds, "may not specify a duration larger than 2^32 seconds"));
+        errors.push(field::invalid(
+            &seconds_path,
+            seconds,
+            "may not specify a duration larger than 2^32 seconds",
+        ));
     }
     match str_at(token, "path") {
         "" => errors.push(field::required(&volume_path.child("path"), "")),
@@ -155,7 +163,11 @@ fn bundle_name(bundle: &Value, name: &str, path: &Path) -> Vec<Error> {
 /// A signer is `domain/path`, both halves dotted.
 fn signer_name(name: &str, path: &Path) -> Vec<Error> {
     match name.split_once('/') {
-        None => vec![field::invalid(path, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'")],
+        None => vec![field::invalid(
+            path,
+            name,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        )],
         Some((domain, rest)) => {
             let mut errors = invalid_each(path, name, dns_subdomain(domain));
             errors.extend(invalid_each(path, name, dns_subdomain(rest)));
@@ -172,7 +184,8 @@ fn pod_certificate<'a>(certificate: &'a Value, path: &Path, files: &mut Files<'a
         errors.push(field::not_supported(&path.child("keyType"), key_type, &KEY_TYPES));
     }
     if let Some(seconds) = int_at(certificate, "maxExpirationSeconds") {
-        let max = if str_at(certificate, "signerName").starts_with("kubernetes.io/") { 86_400 } else { 7_862_400 };
+        let max =
+            if str_at(certificate, "signerName").starts_with("kubernetes.io/") { 86_400 } else { 7_862_400 };
         let path = path.child("maxExpirationSeconds");
         if seconds < 3600 {
             let text = "if provided, maxExpirationSeconds must be >= 3600";

@@ -80,7 +80,10 @@ pub(super) fn pod_level(scope: &Scope<'_>, path: &Path) -> Vec<Error> {
     }
     let mut errors = Vec::new();
     if at(resources, "claims").is_some() {
-        errors.push(field::forbidden(&path.child("claims"), "claims may not be set for Resources at pod-level"));
+        errors.push(field::forbidden(
+            &path.child("claims"),
+            "claims may not be set for Resources at pod-level",
+        ));
     }
     errors.extend(requirements(resources, Level::Pod, &scope.claims, scope.options, &path));
     errors.extend(consistency(scope.spec, &path));

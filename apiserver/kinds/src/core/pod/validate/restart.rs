@@ -21,7 +21,8 @@ pub(super) fn container_policy(container: &Value, path: &Path) -> Vec<Error> {
     let mut errors = Vec::new();
     match at(container, "restartPolicy").and_then(Value::as_str) {
         None if rules.is_empty() => return errors,
-        None => errors.push(field::required(&policy_path, "must specify restartPolicy when restart rules are used")),
+        None => errors
+            .push(field::required(&policy_path, "must specify restartPolicy when restart rules are used")),
         Some("Always" | "Never" | "OnFailure") => {}
         Some(other) => {
             errors.push(field::not_supported(&policy_path, other, &["Always", "Never", "OnFailure"]));
@@ -46,7 +47,11 @@ fn rule(rule: &Value, path: &Path) -> Vec<Error> {
     let mut errors = Vec::new();
     let action = str_at(rule, "action");
     if !matches!(action, "Restart" | "RestartAllContainers") {
-        errors.push(field::not_supported(&path.child("action"), action, &["Restart", "RestartAllContainers"]));
+        errors.push(field::not_supported(
+            &path.child("action"),
+            action,
+            &["Restart", "RestartAllContainers"],
+        ));
     }
     let path = path.child("exitCodes");
     let Some(exit_codes) = at(rule, "exitCodes") else {

@@ -57,7 +57,11 @@ pub(crate) fn node_selector(selector: &Value, any_values: bool, path: &Path) -> 
 fn node_selector_term(term: &Value, any_values: bool, path: &Path) -> Vec<Error> {
     let mut errors = Vec::new();
     for (index, requirement) in list_at(term, "matchExpressions").iter().enumerate() {
-        errors.extend(label_requirement(requirement, any_values, &path.child("matchExpressions").index(index)));
+        errors.extend(label_requirement(
+            requirement,
+            any_values,
+            &path.child("matchExpressions").index(index),
+        ));
     }
     for (index, requirement) in list_at(term, "matchFields").iter().enumerate() {
         errors.extend(field_requirement(requirement, &path.child("matchFields").index(index)));
@@ -71,7 +75,8 @@ fn label_requirement(requirement: &Value, any_values: bool, path: &Path) -> Vec<
     let mut errors = Vec::new();
     match str_at(requirement, "operator") {
         "In" | "NotIn" if values.is_empty() => {
-            errors.push(field::required(&values_path, "must be specified when `operator` is 'In' or 'NotIn'"));
+            errors
+                .push(field::required(&values_path, "must be specified when `operator` is 'In' or 'NotIn'"));
         }
         "Exists" | "DoesNotExist" if !values.is_empty() => {
             let text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
@@ -169,7 +174,8 @@ fn toleration(toleration: &Value, options: &Options, path: &Path) -> Vec<Error> 
     if !key.is_empty() {
         errors.extend(validate_label_name(key, &path.child("key")));
     } else if operator != "Exists" {
-        let text = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        let text =
+            "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
         errors.push(field::invalid(&operator_path, operator, text));
     }
     if at(toleration, "tolerationSeconds").is_some() && effect != "NoExecute" {
@@ -184,7 +190,11 @@ fn toleration(toleration: &Value, options: &Options, path: &Path) -> Vec<Error> 
             }
         }
         "Exists" if !value.is_empty() => {
-            errors.push(field::invalid(&operator_path, value, "value must be empty when `operator` is 'Exists'"));
+            errors.push(field::invalid(
+                &operator_path,
+                value,
+                "value must be empty when `operator` is 'Exists'",
+            ));
         }
         "Exists" => {}
         "Lt" | "Gt" if options.comparing_tolerations => errors.extend(number(value, &path.child("value"))),
@@ -203,7 +213,9 @@ fn toleration(toleration: &Value, options: &Options, path: &Path) -> Vec<Error> 
 /// A value that is compared must be a number in decimal.
 fn number(value: &str, path: &Path) -> Vec<Error> {
     let digits = value.strip_prefix('-').unwrap_or(value);
-    let canonical = value == "0" || (digits.starts_with(|c: char| matches!(c, '1'..='9')) && digits.bytes().all(|b| b.is_ascii_digit()));
+    let canonical = value == "0"
+        || (digits.starts_with(|c: char| matches!(c, '1'..='9'))
+            && digits.bytes().all(|b| b.is_ascii_digit()));
     let mut errors = Vec::new();
     if !canonical {
         let text = "must be a valid decimal integer in canonical form";
@@ -211,14 +223,19 @@ fn number(value: &str, path: &Path) -> Vec<Error> {
     }
     if value.parse::<i64>().is_err() {
         let what = if canonical { "value out of range" } else { "invalid syntax" };
-        errors.push(field::invalid(path, value, format!("strconv.ParseInt: parsing {}: {what}", field::quote(value))));
+        errors.push(field::invalid(
+            path,
+            value,
+            format!("strconv.ParseInt: parsing {}: {what}", field::quote(value)),
+        ));
     }
     errors
 }
 
 /// Everything wrong with the conditions that a pod waits for to be ready.
 pub(super) fn readiness_gates(spec: &Value, path: &Path) -> Vec<Error> {
-    let gate_errors = |(index, gate)| qualified(str_at(gate, "conditionType"), &path.index(index).child("conditionType"));
+    let gate_errors =
+        |(index, gate)| qualified(str_at(gate, "conditionType"), &path.index(index).child("conditionType"));
     list_at(spec, "readinessGates").iter().enumerate().flat_map(gate_errors).collect()
 }
 

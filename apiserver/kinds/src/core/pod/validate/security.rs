@@ -56,7 +56,8 @@ pub(super) fn pod(spec: &Value, spec_path: &Path, options: &Options) -> Vec<Erro
     errors.extend(windows(context, &path.child("windowsOptions")));
     errors.extend(app_armor(context, &path.child("appArmorProfile")));
     errors.extend(one_of(context, "supplementalGroupsPolicy", &["Merge", "Strict"], &path));
-    let changes: &[&str] = if options.any_selinux_change { &["MountOption", "Recursive"] } else { &["Recursive"] };
+    let changes: &[&str] =
+        if options.any_selinux_change { &["MountOption", "Recursive"] } else { &["Recursive"] };
     errors.extend(one_of(context, "seLinuxChangePolicy", changes, &path));
     errors
 }
@@ -90,8 +91,11 @@ fn escalation(context: &Value, path: &Path) -> Vec<Error> {
     if bool_at(context, "privileged") == Some(true) {
         errors.push(bad("cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
     }
-    for _ in strings_at(context, "capabilities.add").iter().filter(|capability| **capability == "CAP_SYS_ADMIN") {
-        errors.push(bad("cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"));
+    for _ in
+        strings_at(context, "capabilities.add").iter().filter(|capability| **capability == "CAP_SYS_ADMIN")
+    {
+        errors
+            .push(bad("cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"));
     }
     errors
 }
@@ -157,9 +161,14 @@ fn shared_with_host(spec: &Value, sysctl: &str) -> Option<&'static str> {
 /// Slashes may stand for dots: whichever comes first is the separator.
 fn normalized(sysctl: &str) -> String {
     match sysctl.find(['.', '/']) {
-        Some(first) if sysctl[first..].starts_with('/') => {
-            sysctl.chars().map(|c| match c { '.' => '/', '/' => '.', other => other }).collect()
-        }
+        Some(first) if sysctl[first..].starts_with('/') => sysctl
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
         _ => sysctl.to_owned(),
     }
 }
@@ -189,7 +198,11 @@ fn seccomp(context: &Value, path: &Path) -> Vec<Error> {
         ("Localhost", Some(file)) => errors.extend(relative_path(file, &file_path)),
         (_, Some(_)) => {
             let text = "can only be set when seccomp type is Localhost";
-            errors.push(field::invalid(&file_path, internal::bad_value("*SeccompProfile", Some(profile)), text));
+            errors.push(field::invalid(
+                &file_path,
+                internal::bad_value("*SeccompProfile", Some(profile)),
+                text,
+            ));
         }
         (_, None) => {}
     }
@@ -244,7 +257,9 @@ fn windows(context: &Value, path: &Path) -> Vec<Error> {
     }
     let spec_path = path.child("gmsaCredentialSpec");
     match text_of("gmsaCredentialSpec") {
-        Some("") => errors.push(field::invalid(&spec_path, "", "gmsaCredentialSpec cannot be an empty string")),
+        Some("") => {
+            errors.push(field::invalid(&spec_path, "", "gmsaCredentialSpec cannot be an empty string"))
+        }
         Some(spec) if spec.len() > CREDENTIAL_SPEC_MAX => {
             errors.push(field::invalid(&spec_path, spec, "gmsaCredentialSpec size must be under 64 KiB"));
         }
@@ -324,7 +339,8 @@ pub(super) fn host_users(spec: &Value, path: &Path, options: &Options) -> Vec<Er
         }
     }
     if !options.users_with_devices {
-        let with_devices = walk::all(spec, path).filter(|(_, container)| !list_at(container, "volumeDevices").is_empty());
+        let with_devices =
+            walk::all(spec, path).filter(|(_, container)| !list_at(container, "volumeDevices").is_empty());
         errors.extend(with_devices.map(|(path, _)| field::forbidden(&path.child("volumeDevices"), text)));
     }
     errors

@@ -22,7 +22,8 @@ pub(crate) fn pod_affinity_terms(spec: &Value) -> impl Iterator<Item = &Value> {
 /// Everything wrong with `matchLabelKeys` and `mismatchLabelKeys` of a term or spread constraint, whose selector already
 /// holds what was made of them.
 pub(super) fn label_keys(owner: &Value, path: &Path) -> Vec<Error> {
-    let (matching, mismatching) = (strings_at(owner, "matchLabelKeys"), strings_at(owner, "mismatchLabelKeys"));
+    let (matching, mismatching) =
+        (strings_at(owner, "matchLabelKeys"), strings_at(owner, "mismatchLabelKeys"));
     let mut errors = Vec::new();
     for (name, keys) in [("matchLabelKeys", &matching), ("mismatchLabelKeys", &mismatching)] {
         let path = path.child(name);
@@ -44,12 +45,17 @@ pub(super) fn label_keys(owner: &Value, path: &Path) -> Vec<Error> {
 
 /// A key that the selector names beside the requirement made of `matchLabelKeys`.
 fn selected_twice(owner: &Value, matching: &[&str], path: &Path) -> Vec<Error> {
-    let mut seen: Vec<&str> =
-        map_at(owner, "labelSelector.matchLabels").into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let mut seen: Vec<&str> = map_at(owner, "labelSelector.matchLabels")
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.as_str())
+        .collect();
     let mut errors = Vec::new();
     for expression in list_at(owner, "labelSelector.matchExpressions") {
         let key = str_at(expression, "key");
-        if let Some(index) = matching.iter().rposition(|candidate| *candidate == key).filter(|_| seen.contains(&key)) {
+        if let Some(index) =
+            matching.iter().rposition(|candidate| *candidate == key).filter(|_| seen.contains(&key))
+        {
             let text = "exists in both matchLabelKeys and labelSelector";
             errors.push(field::invalid(&path.index(index), key, text));
         }
@@ -68,9 +74,13 @@ pub(super) fn old_label_keys(constraint: &Value, path: &Path) -> Vec<Error> {
     if at(constraint, "labelSelector").is_none() {
         errors.push(field::forbidden(path, "must not be specified when labelSelector is not set"));
     }
-    let in_labels = |key: &str| at(constraint, "labelSelector.matchLabels").is_some_and(|labels| labels.get(key).is_some());
+    let in_labels = |key: &str| {
+        at(constraint, "labelSelector.matchLabels").is_some_and(|labels| labels.get(key).is_some())
+    };
     let in_expressions = |key: &str| {
-        list_at(constraint, "labelSelector.matchExpressions").iter().any(|expression| str_at(expression, "key") == key)
+        list_at(constraint, "labelSelector.matchExpressions")
+            .iter()
+            .any(|expression| str_at(expression, "key") == key)
     };
     for (index, key) in keys.into_iter().enumerate() {
         let path = path.index(index);

@@ -59,7 +59,9 @@ pub(super) fn claim_spec(spec: &Value, path: &Path) -> Vec<Error> {
     errors.extend(access_modes(spec, &modes_path));
     errors.extend(storage(spec, &path.child("resources").key("storage")));
     errors.extend(class_name(spec, "storageClassName", path));
-    if let Some(mode) = at(spec, "volumeMode").and_then(Value::as_str).filter(|m| !matches!(*m, "Block" | "Filesystem")) {
+    if let Some(mode) =
+        at(spec, "volumeMode").and_then(Value::as_str).filter(|m| !matches!(*m, "Block" | "Filesystem"))
+    {
         errors.push(field::not_supported(&path.child("volumeMode"), mode, &["Block", "Filesystem"]));
     }
     errors.extend(data_sources(spec, path));
@@ -73,8 +75,10 @@ fn access_modes(spec: &Value, path: &Path) -> Vec<Error> {
     for mode in modes.iter().filter(|mode| !ACCESS_MODES.contains(mode)) {
         errors.push(field::not_supported(path, *mode, &ACCESS_MODES));
     }
-    let (alone, others): (Vec<&str>, Vec<&str>) =
-        modes.into_iter().filter(|mode| ACCESS_MODES.contains(mode)).partition(|mode| *mode == "ReadWriteOncePod");
+    let (alone, others): (Vec<&str>, Vec<&str>) = modes
+        .into_iter()
+        .filter(|mode| ACCESS_MODES.contains(mode))
+        .partition(|mode| *mode == "ReadWriteOncePod");
     if !alone.is_empty() && !others.is_empty() {
         errors.push(field::forbidden(path, "may not use ReadWriteOncePod with other access modes"));
     }
@@ -103,13 +107,19 @@ fn data_sources(spec: &Value, path: &Path) -> Vec<Error> {
             errors.extend(data_source(source, &path.child(name)));
         }
     }
-    let (Some(source), Some(reference)) = (at(spec, "dataSource"), at(spec, "dataSourceRef")) else { return errors };
+    let (Some(source), Some(reference)) = (at(spec, "dataSource"), at(spec, "dataSourceRef")) else {
+        return errors;
+    };
     // Upstream prints the path of the field as the bad value: a pointer to a struct without exported fields.
     let elsewhere = !str_at(reference, "namespace").is_empty();
     let differs = ["apiGroup", "kind", "name"].iter().any(|name| at(source, name) != at(reference, name));
     let value = || field::BadValue::Printed("{}".to_owned());
     if elsewhere {
-        errors.push(field::invalid(path, value(), "may not be specified when dataSourceRef.namespace is specified"));
+        errors.push(field::invalid(
+            path,
+            value(),
+            "may not be specified when dataSourceRef.namespace is specified",
+        ));
     } else if differs {
         errors.push(field::invalid(path, value(), "must match dataSourceRef"));
     }

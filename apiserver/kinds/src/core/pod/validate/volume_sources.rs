@@ -147,7 +147,8 @@ fn iscsi(source: &Value, path: &Path) -> Vec<Error> {
     if !(0..=255).contains(&lun) {
         errors.push(field::invalid(&path.child("lun"), lun, inclusive_range(0, 255)));
     }
-    let authenticates = ["chapAuthDiscovery", "chapAuthSession"].iter().any(|name| bool_at(source, name) == Some(true));
+    let authenticates =
+        ["chapAuthDiscovery", "chapAuthSession"].iter().any(|name| bool_at(source, name) == Some(true));
     if authenticates && at(source, "secretRef").is_none() {
         errors.push(field::required(&path.child("secretRef"), ""));
     }
@@ -158,7 +159,8 @@ fn iscsi(source: &Value, path: &Path) -> Vec<Error> {
 }
 
 fn iscsi_name(name: &str, path: &Path) -> Option<Error> {
-    let alphanumeric = |rest: &str, length: usize| rest.len() == length && rest.bytes().all(|b| b.is_ascii_alphanumeric());
+    let alphanumeric =
+        |rest: &str, length: usize| rest.len() == length && rest.bytes().all(|b| b.is_ascii_alphanumeric());
     // Upstream's pattern has a dot for any character after the prefix.
     let after_prefix = |prefix: &str| name.strip_prefix(prefix).and_then(|rest| rest.get(1..));
     let good = if name.starts_with("iqn") {
@@ -223,7 +225,8 @@ fn quobyte(source: &Value, path: &Path) -> Vec<Error> {
 }
 
 fn is_host_port(pair: &str) -> bool {
-    pair.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || (host.starts_with('[') && host.ends_with(']')))
+    pair.rsplit_once(':')
+        .is_some_and(|(host, _)| !host.contains(':') || (host.starts_with('[') && host.ends_with(']')))
 }
 
 fn downward_api(source: &Value, path: &Path) -> Vec<Error> {
@@ -249,7 +252,9 @@ pub(super) fn downward_item(item: &Value, path: &Path) -> Vec<Error> {
             let path = path.child("resourceFieldRef");
             errors.extend(env::resource_reference(reference, env::Container::Named, &path));
         }
-        (None, None) => errors.push(field::required(path, "one of fieldRef and resourceFieldRef is required")),
+        (None, None) => {
+            errors.push(field::required(path, "one of fieldRef and resourceFieldRef is required"))
+        }
     }
     errors.extend(file_mode(item, "mode", path));
     errors
@@ -272,7 +277,9 @@ fn fibre_channel(source: &Value, path: &Path) -> Vec<Error> {
     }
     if !targets.is_empty() {
         match int_at(source, "lun") {
-            None => errors.push(field::required(&path.child("lun"), "lun is required if targetWWNs is specified")),
+            None => {
+                errors.push(field::required(&path.child("lun"), "lun is required if targetWWNs is specified"))
+            }
             Some(lun) if !(0..=255).contains(&lun) => {
                 errors.push(field::invalid(&path.child("lun"), lun, inclusive_range(0, 255)));
             }
@@ -285,7 +292,8 @@ fn fibre_channel(source: &Value, path: &Path) -> Vec<Error> {
 fn flex_volume(source: &Value, path: &Path) -> Vec<Error> {
     let mut errors = required(source, &["driver"], path);
     for (key, _) in entries_at(source, "options") {
-        let namespace = format!(".{}", key.split_once('/').map_or(key, |(namespace, _)| namespace).to_lowercase());
+        let namespace =
+            format!(".{}", key.split_once('/').map_or(key, |(namespace, _)| namespace).to_lowercase());
         if namespace.ends_with(".kubernetes.io") || namespace.ends_with(".k8s.io") {
             let text = "kubernetes.io and k8s.io namespaces are reserved";
             errors.push(field::invalid(&path.child("options").key(key), key, text));
@@ -299,7 +307,9 @@ fn azure_disk(source: &Value, path: &Path) -> Vec<Error> {
     for (name, supported) in
         [("cachingMode", ["None", "ReadOnly", "ReadWrite"]), ("kind", ["Dedicated", "Managed", "Shared"])]
     {
-        if let Some(value) = at(source, name).and_then(Value::as_str).filter(|value| !supported.contains(value)) {
+        if let Some(value) =
+            at(source, name).and_then(Value::as_str).filter(|value| !supported.contains(value))
+        {
             errors.push(field::not_supported(&path.child(name), value, &supported));
         }
     }
@@ -310,7 +320,9 @@ fn azure_disk(source: &Value, path: &Path) -> Vec<Error> {
             "/subscriptions/",
             "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}",
         ),
-        Some(_) => ("https://", "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"),
+        Some(_) => {
+            ("https://", "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd")
+        }
     };
     if !uri.starts_with(prefix) {
         errors.push(field::not_supported(&path.child("diskURI"), uri, &[form]));

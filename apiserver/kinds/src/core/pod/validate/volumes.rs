@@ -120,7 +120,10 @@ fn claim_name(volume: &Value, pod_name: &str, path: &Path) -> Vec<Error> {
     }
     let claim = format!("{pod_name}-{name}");
     let text = |text| format!("PVC name {}: {text}", field::quote(&claim));
-    dns_subdomain(&claim).into_iter().map(|rule| field::invalid(&path.child("name"), name, text(rule))).collect()
+    dns_subdomain(&claim)
+        .into_iter()
+        .map(|rule| field::invalid(&path.child("name"), name, text(rule)))
+        .collect()
 }
 
 fn iscsi_name(volume: &Value, iscsi: &Value, path: &Path) -> Option<Error> {
