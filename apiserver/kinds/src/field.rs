@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn a_summary_brackets_several_and_drops_repeats() {
         let (a, b) = (required(&Path::new("a"), ""), required(&Path::new("b"), ""));
-        assert_eq!(summary(&[a.clone()]), "a: Required value");
+        assert_eq!(summary(std::slice::from_ref(&a)), "a: Required value");
         assert_eq!(summary(&[a.clone(), b, a]), "[a: Required value, b: Required value]");
     }
 }

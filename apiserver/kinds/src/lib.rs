@@ -145,6 +145,7 @@ pub trait Strategy: Send + Sync {
     }
 
     /// The inverse of [`Strategy::to_stored`].
+    #[allow(clippy::wrong_self_convention)] // The strategy is not what is converted.
     fn from_stored(&self, stored: Tree) -> Tree {
         stored
     }

@@ -76,48 +76,28 @@ impl Resource {
 
 /// The resources without their subresources, in discovery order.
 pub fn catalogue() -> &'static [Resource] {
-    static CATALOGUE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
-        include_str!("../resources.tsv")
-            .lines()
-            .skip(1)
-            .enumerate()
-            .filter_map(|(position, line)| parse(position, line))
-            .collect()
-    });
+    static CATALOGUE: LazyLock<Vec<Resource>> =
+        LazyLock::new(|| k8s::tables::resources().iter().enumerate().map(from_table).collect());
     &CATALOGUE
 }
 
-/// One line of the table; subresources give `None`.
-fn parse(position: usize, line: &str) -> Option<Resource> {
-    let mut cells = line.split('\t');
-    let mut cell = || cells.next().unwrap_or("").to_owned();
-    let (group, version, plural, kind, singular) = (cell(), cell(), cell(), cell(), cell());
-    if plural.is_empty() || plural.contains('/') {
-        return None;
-    }
-    let (scope, short, categories, verbs, storage_hash) = (cell(), cell(), cell(), cell(), cell());
-    let stored_as = match (group.as_str(), plural.as_str()) {
-        ("", _) | (_, "events") => plural.clone(),
-        _ => format!("{plural}.{group}"),
-    };
-    Some(Resource {
-        namespaced: scope == "Namespaced",
-        short_names: names(&short),
-        categories: names(&categories),
-        verbs: names(&verbs),
-        group,
-        version,
-        plural,
-        singular,
-        kind,
-        storage_hash,
+fn from_table((position, row): (usize, &k8s::tables::Resource)) -> Resource {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let stored_as = if row.plural == "events" { row.plural.to_owned() } else { row.qualified() };
+    Resource {
+        group: row.group.to_owned(),
+        version: row.version.to_owned(),
+        plural: row.plural.to_owned(),
+        singular: row.singular.to_owned(),
+        kind: row.kind.to_owned(),
+        namespaced: row.namespaced(),
+        short_names: owned(&row.short_names),
+        categories: owned(&row.categories),
+        verbs: owned(&row.verbs),
+        storage_hash: row.storage_version_hash.to_owned(),
         position,
         stored_as,
-    })
-}
-
-fn names(cell: &str) -> Vec<String> {
-    cell.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
 }
 
 /// Which part of an object a request writes.
