@@ -44,6 +44,8 @@ pub enum TypeError {
         place: String,
         /// The Go type expected.
         go: String,
+        /// Go's kinds of the untyped value and of the expected type (`map`, `slice`).
+        kinds: (&'static str, &'static str),
     },
     /// A value with an encoding of its own (quantity, time, base64) that does not parse.
     #[error("{0}")]
@@ -112,6 +114,7 @@ pub fn type_meta(tree: &Tree) -> Result<(&str, &str), TypeError> {
         value: json_type(tree).to_owned(),
         place: place.to_owned(),
         go: go.to_owned(),
+        kinds: ("", ""),
     };
     let object = match tree {
         Tree::Null => return Ok(("", "")),

@@ -12,6 +12,7 @@ pub mod intstr;
 mod node;
 pub mod openapi;
 pub mod protobuf;
+pub mod patch;
 pub mod quantity;
 pub mod selectors;
 pub mod time;

@@ -21,7 +21,7 @@ pub(super) fn conform(schema: &Schema, tree: &mut Tree, at: Option<&Position<'_>
         (Shape::String, Tree::String(_)) | (Shape::Boolean, Tree::Bool(_)) => Ok(()),
         (Shape::Integer { bits }, Tree::Number(number)) => match number.as_i64() {
             Some(value) if *bits == 64 || i32::try_from(value).is_ok() => Ok(()),
-            _ => Err(mismatch(&schema.go, tree, at)),
+            _ => Err(mismatch(schema, &schema.go, tree, at)),
         },
         (Shape::Number, Tree::Number(_)) => Ok(()),
         (Shape::Bytes, Tree::String(text)) => {
@@ -32,7 +32,7 @@ pub(super) fn conform(schema: &Schema, tree: &mut Tree, at: Option<&Position<'_>
         }
         (Shape::IntOrString, Tree::String(_)) => Ok(()),
         (Shape::IntOrString, Tree::Number(number)) if number.as_i64().is_some_and(|value| i32::try_from(value).is_ok()) => Ok(()),
-        (Shape::IntOrString, _) => Err(mismatch("int32", tree, at)),
+        (Shape::IntOrString, _) => Err(mismatch(schema, "int32", tree, at)),
         (Shape::Quantity, _) => quantity(tree),
         (Shape::Time | Shape::MicroTime, Tree::String(text)) => {
             let micro = matches!(schema.shape, Shape::MicroTime);
@@ -41,23 +41,45 @@ pub(super) fn conform(schema: &Schema, tree: &mut Tree, at: Option<&Position<'_>
             }
             Ok(())
         }
-        (Shape::Time | Shape::MicroTime, _) => Err(mismatch("string", tree, at)),
-        _ => Err(mismatch(&schema.go, tree, at)),
+        (Shape::Time | Shape::MicroTime, _) => Err(mismatch(schema, "string", tree, at)),
+        _ => Err(mismatch(schema, &schema.go, tree, at)),
     }
 }
 
-fn mismatch(go: &str, tree: &Tree, at: Option<&Position<'_>>) -> TypeError {
-    let numeric = matches!(go, "int32" | "int64" | "float64");
+fn mismatch(schema: &Schema, go: &str, tree: &Tree, at: Option<&Position<'_>>) -> TypeError {
+    let numeric = matches!(schema.shape, Shape::Integer { .. } | Shape::Number | Shape::IntOrString);
     let value = match tree {
-        Tree::Null => "null".to_owned(),
-        Tree::Bool(_) => "bool".to_owned(),
         Tree::Number(number) if numeric => format!("number {number}"),
-        Tree::Number(_) => "number".to_owned(),
-        Tree::String(_) => "string".to_owned(),
-        Tree::Array(_) => "array".to_owned(),
-        Tree::Object(_) => "object".to_owned(),
+        other => super::json_type(other).to_owned(),
     };
-    TypeError::Mismatch { value, place: Position::go_place(at), go: go.to_owned() }
+    let kinds = (kind_of_tree(tree), kind_of_schema(schema));
+    TypeError::Mismatch { value, place: Position::go_place(at), go: go.to_owned(), kinds }
+}
+
+fn kind_of_tree(tree: &Tree) -> &'static str {
+    match tree {
+        Tree::Null => "invalid",
+        Tree::Bool(_) => "bool",
+        Tree::Number(number) if number.is_f64() => "float64",
+        Tree::Number(_) => "int64",
+        Tree::String(_) => "string",
+        Tree::Array(_) => "slice",
+        Tree::Object(_) => "map",
+    }
+}
+
+fn kind_of_schema(schema: &Schema) -> &'static str {
+    match schema.shape {
+        Shape::String => "string",
+        Shape::Boolean => "bool",
+        Shape::Integer { bits: 32 } => "int32",
+        Shape::Integer { .. } => "int64",
+        Shape::Number => "float64",
+        Shape::Struct(_) => "struct",
+        Shape::Map(_) => "map",
+        Shape::Bytes | Shape::List(_) => "slice",
+        _ => "encoded",
+    }
 }
 
 fn quantity(tree: &mut Tree) -> Result<(), TypeError> {

@@ -118,8 +118,8 @@ impl Walk<'_> {
 /// Puts a number back as it was written.
 fn spelled(error: TypeError, text: Option<&str>) -> TypeError {
     match (error, text) {
-        (TypeError::Mismatch { value, place, go }, Some(text)) if value.starts_with("number ") => {
-            TypeError::Mismatch { value: format!("number {text}"), place, go }
+        (TypeError::Mismatch { value, place, go, kinds }, Some(text)) if value.starts_with("number ") => {
+            TypeError::Mismatch { value: format!("number {text}"), place, go, kinds }
         }
         (error, _) => error,
     }
