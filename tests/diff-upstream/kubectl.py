@@ -1,0 +1,142 @@
+"""Sends what kubectl 1.32 and 1.33 were seen to send and looks for errors kubectl would not expect.
+
+kubectl-requests.jsonl holds one request a line ({m, p, h, ua, b}; WSFRAME and WSEND lines are what followed an upgrade
+and are not sent). The requests come from many commands and not from one session, so the objects they name are made
+again before each. A step's id is the line's number, three digits.
+
+No error: a status below 400; 404 of a kind not served; 409 of a create or of a stale resourceVersion; 400 of a body
+that is not JSON; 403 for deleting a namespace that must stay; 415 of a server-side apply; 400 of a stream to a pod that
+no node runs. Anything else is unexpected.
+"""
+import gzip
+import json
+import os
+import re
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import scope
+
+NAME = 'kubectl-requests'
+FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), NAME + '.jsonl')
+# A watch has shown what it is when it has answered at all.
+WATCH_SECONDS = 1
+STREAMS = ('log', 'exec', 'attach', 'portforward')
+SETTLE_MAX_SECONDS = 20
+
+CONTAINER = {'name': 'c', 'image': 'busybox'}
+WEB = {'matchLabels': {'app': 'web'}}
+
+
+def pod(name, container):
+    spec = {'containers': [{**CONTAINER, 'name': container}], 'terminationGracePeriodSeconds': 0}
+    return ('/api/v1/namespaces/default/pods', {'metadata': {'name': name, 'labels': {'app': 'web'}}, 'spec': spec})
+
+
+# Path of a named object: where it is created, and what.
+FIXTURES = {f"{collection}/{body['metadata']['name']}": (collection, body) for collection, body in [
+    ('/api/v1/nodes', {'metadata': {'name': 'n1'}}),
+    ('/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases', {'metadata': {'name': 'n1'}}),
+    pod('p1', 'c'), pod('r1', 'r1'), pod('r2', 'r2'),
+    ('/api/v1/namespaces/default/configmaps', {'metadata': {'name': 'cm1'}, 'data': {'a': 'b'}}),
+    ('/api/v1/namespaces/default/configmaps', {'metadata': {'name': 'cm2'}, 'data': {'a': 'b'}}),
+    ('/api/v1/namespaces/default/configmaps', {'metadata': {'name': 'cm3'}, 'data': {'a': 'b'}}),
+    ('/api/v1/namespaces/default/configmaps', {'metadata': {'name': 'cm9'}, 'data': {'a': 'b'}}),
+    ('/api/v1/namespaces/default/services', {'metadata': {'name': 'web'}, 'spec': {'ports': [{'port': 80}]}}),
+    ('/apis/apps/v1/namespaces/default/deployments', {'metadata': {'name': 'web'}, 'spec': {
+        'replicas': 1, 'selector': WEB, 'template': {
+            'metadata': {'labels': {'app': 'web'}}, 'spec': {'containers': [CONTAINER]}}}}),
+]}
+
+
+def check(server):
+    """[{id, request, diff, out}] as a scenario's."""
+    with open(FILE, encoding='utf8') as file:
+        lines = list(enumerate(map(json.loads, file), 1))
+    settle(server)
+    results = []
+    for number, request in lines:
+        if request['m'] in ('WSFRAME', 'WSEND'):
+            continue
+        target = request['p'].split('?')[0]
+        try:
+            make_fixture(server, target)
+            wrong = unexpected(request, *send(server, request))
+        except Exception as error:
+            wrong = f'no answer: {type(error).__name__}: {error}'
+            server.close()
+        results.append({'id': f'{number:03}', 'request': f"{request['m']} {request['p']}",
+                        'diff': [wrong] if wrong else [], 'out': None})
+    return results
+
+
+def settle(server):
+    """Pods need the service account of their namespace, which a controller makes."""
+    deadline = time.monotonic() + SETTLE_MAX_SECONDS
+    while time.monotonic() < deadline:
+        response = server.send('GET', '/api/v1/namespaces/default/serviceaccounts/default', {})
+        response.read()
+        if response.status == 200:
+            return
+        time.sleep(0.1)
+
+
+def make_fixture(server, target):
+    for path, (collection, body) in FIXTURES.items():
+        if target == path or target.startswith(path + '/'):
+            response = server.send('POST', collection, {'Content-Type': 'application/json'}, json.dumps(body).encode())
+            answer = response.read()
+            if response.status not in (201, 409):
+                raise RuntimeError(f'cannot create {path}: {answer[:300]!r}')
+
+
+def send(server, request):
+    headers = {**request['h'], 'User-Agent': request['ua']}
+    watching = 'watch' in parse_qs(urlsplit(request['p']).query) or 'follow' in request['p']
+    upgrading = 'Upgrade' in headers
+    if upgrading:
+        headers.update({'Connection': 'Upgrade', 'Sec-WebSocket-Version': '13',
+                        'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA=='})
+    # The revisions and hashes are another server's: revision 0 is any, and an unknown hash is redirected.
+    path = re.sub(r'resourceVersion=\d+', 'resourceVersion=0', request['p'])
+    body = request['b'].encode() if request['b'] else None
+    if watching or upgrading:
+        server.close()
+    response = server.send(request['m'], path, headers, body, timeout=WATCH_SECONDS if watching else 60)
+    raw = b''
+    if not (watching and response.status == 200) and response.status != 101:
+        raw = response.read()
+        if response.headers.get('content-encoding') == 'gzip':
+            raw = gzip.decompress(raw)
+    if watching or upgrading:
+        server.close()
+    return response.status, raw
+
+
+def unexpected(request, status, raw):
+    """What is wrong with an answer, or None."""
+    path = request['p'].split('?')[0]
+    stream = path.rsplit('/', 1)[-1] in STREAMS
+    resource = scope.resource_of(path)
+    allowed = (
+        status < 400
+        or (status == 404 and resource is not None and resource not in scope.SERVED)
+        or (status == 409 and (request['m'] == 'POST' or '"resourceVersion":"' in request['b']))
+        or (status == 400 and request['b'] and not is_json(request))
+        or (status == 403 and request['m'] == 'DELETE' and resource == '/namespaces')
+        or (status == 415 and 'apply-patch' in request['h'].get('Content-Type', ''))
+        or (status == 400 and stream and b'does not have a host assigned' in raw)
+    )
+    return None if allowed else f"{status}: {raw[:400].decode('utf8', 'replace')}"
+
+
+def is_json(request):
+    """Whether a body sent as JSON is JSON, and as a JSON patch a list of operations."""
+    if 'protobuf' in request['h'].get('Content-Type', ''):
+        # Kept as text, which bytes outside of UTF-8 did not survive.
+        return '\ufffd' not in request['b']
+    try:
+        tree = json.loads(request['b'])
+    except ValueError:
+        return False
+    return 'json-patch' not in request['h'].get('Content-Type', '') or all('op' in operation for operation in tree)

@@ -1,0 +1,67 @@
+"""Which recorded steps must be equal today. Decides by the request and upstream's answer, never by ours."""
+from player import NO_SUCH_RESOURCE
+
+# Files whose steps must be equal, apart from what stands in accepted.tsv; the others are counted.
+BINDING_FILES = ('01-objects', '02-errors', '03-patches', '04-lists-watches')
+
+# GROUP/PLURAL of what is served; the core group has no name.
+SERVED = {
+    '/namespaces', '/nodes', '/pods', '/configmaps', '/secrets', '/serviceaccounts', '/services', '/endpoints',
+    '/events', '/podtemplates', 'events.k8s.io/events', 'discovery.k8s.io/endpointslices',
+    'coordination.k8s.io/leases', 'apps/deployments', 'apps/replicasets',
+    'rbac.authorization.k8s.io/roles', 'rbac.authorization.k8s.io/clusterroles',
+    'rbac.authorization.k8s.io/rolebindings', 'rbac.authorization.k8s.io/clusterrolebindings',
+    'authentication.k8s.io/tokenreviews', 'authentication.k8s.io/selfsubjectreviews',
+    'authorization.k8s.io/subjectaccessreviews', 'authorization.k8s.io/localsubjectaccessreviews',
+    'authorization.k8s.io/selfsubjectaccessreviews', 'authorization.k8s.io/selfsubjectrulesreviews',
+}
+NAMESPACE_SUBRESOURCES = ('status', 'finalize')
+
+
+def resource_of(path):
+    """GROUP/PLURAL a path is about, or None for paths of no resource (discovery, health, openapi)."""
+    parts = [part for part in path.split('?')[0].split('/') if part]
+    if parts[:1] == ['api'] and len(parts) > 2:
+        group, rest = '', parts[2:]
+    elif parts[:1] == ['apis'] and len(parts) > 3:
+        group, rest = parts[1], parts[3:]
+    else:
+        return None
+    if rest[0] == 'watch' and len(rest) > 1:
+        rest = rest[1:]
+    if rest[0] == 'namespaces' and len(rest) > 2 and rest[2] not in NAMESPACE_SUBRESOURCES:
+        rest = rest[2:]
+    return f'{group}/{rest[0]}'
+
+
+def out_of_scope(steps, answers):
+    """{step id: why it need not be equal yet} for a binding file."""
+    applied, out = set(), {}
+    for step in steps:
+        content_type = step.get('ct') or step.get('h', {}).get('Content-Type', '')
+        target = object_of(step['p'])
+        if 'apply-patch' in content_type:
+            if answers[step['id']]['status'] < 300 and 'dryRun' not in step['p']:
+                applied.add(target)
+            out[step['id']] = 'server-side apply'
+        elif target in applied:
+            out[step['id']] = 'follows a server-side apply'
+        elif not is_served(step, answers[step['id']]):
+            out[step['id']] = 'kind not served'
+    return out
+
+
+def is_served(step, answer):
+    resource = resource_of(step['p'])
+    body = answer['body']
+    unknown_upstream = answer['status'] == 404 and (
+        isinstance(body, str) or isinstance(body, dict) and body.get('message') == NO_SUCH_RESOURCE)
+    return resource is None or resource in SERVED or unknown_upstream
+
+
+def object_of(path):
+    """A path without query and subresource."""
+    path = path.split('?')[0]
+    for tail in ('/status', '/scale'):
+        path = path.removesuffix(tail)
+    return path
