@@ -82,3 +82,85 @@ impl Retention {
         aged
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use mvcc::{Command, CommandBody, Key, Object, Operation, ProposalId, State, Term, Transaction};
+
+    use super::*;
+
+    /// A history of this many changes of a kilobyte each.
+    fn history(changes: usize) -> History {
+        let key = Key { resource: "r".into(), namespace: "".into(), name: Arc::from("n") };
+        let bytes = Bytes::from(vec![0; 1024]);
+        let (metadata, revision_at) = (0..0, 0);
+        let (labels, attributes, owners) = (Vec::new(), Vec::new(), Vec::new());
+        let (uid, version, sealing) = ("u".into(), "v1".into(), None);
+        let object =
+            Object { key, uid, version, sealing, labels, attributes, owners, metadata, revision_at, bytes };
+        let mut state = State::default();
+        for _ in 0..changes {
+            let operations = vec![Operation::Put(object.clone())];
+            let body = CommandBody::Transact(Transaction { operations, ..Transaction::default() });
+            state.apply(&Command { proposal: ProposalId(0), feature_level: 0, body }, Term(1));
+        }
+        state.history().clone()
+    }
+
+    const LIMITS: Limits = Limits {
+        history_bytes_max: 160 * 1280,
+        history_changes_max: 320,
+        history_age_max: Duration::from_secs(600),
+        log_bytes_max: 64 << 20,
+        log_keep_bytes: 8 << 20,
+        log_keep_entries: 2000,
+    };
+
+    /// `(seconds, changes so far) -> compaction`, one retention over all rows of a table.
+    fn check(table: &[(u64, usize, Option<u64>)]) {
+        let mut retention = Retention::default();
+        for (seconds, changes, due) in table {
+            let planned = retention.plan(Duration::from_secs(*seconds), &history(*changes), &LIMITS);
+            assert_eq!(planned, due.map(Revision), "after {seconds} s and {changes} changes");
+        }
+    }
+
+    #[test]
+    fn history_within_its_bounds_stays() {
+        check(&[(0, 0, None), (1, 160, None), (2, 170, None)]);
+    }
+
+    #[test]
+    fn history_above_its_bytes_shrinks_to_them() {
+        check(&[(0, 171, Some(11)), (1, 300, Some(140))]);
+    }
+
+    #[test]
+    fn history_above_its_changes_shrinks_to_them() {
+        let limits = Limits { history_bytes_max: usize::MAX / 2, ..LIMITS };
+        let due = Retention::default().plan(Duration::ZERO, &history(341), &limits);
+        assert_eq!(due, Some(Revision(21)));
+    }
+
+    #[test]
+    fn history_older_than_its_age_is_forgotten() {
+        check(&[
+            (0, 10, None),
+            (20, 20, None),
+            (40, 30, None),
+            (599, 40, None),
+            (600, 50, Some(10)),
+            (640, 50, Some(30)),
+        ]);
+    }
+
+    #[test]
+    fn a_large_state_is_not_written_for_a_small_log() {
+        assert!(!LIMITS.wants_snapshot(64 << 20, 0));
+        assert!(LIMITS.wants_snapshot((64 << 20) + 1, 0));
+        assert!(!LIMITS.wants_snapshot(100 << 20, 100 << 20));
+    }
+}
