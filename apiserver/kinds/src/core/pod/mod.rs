@@ -8,6 +8,7 @@ mod app_armor;
 pub mod binding;
 mod cells;
 mod conditions;
+mod container_status;
 pub(crate) mod containers;
 pub(crate) mod defaults;
 mod diff;
@@ -16,6 +17,7 @@ pub(crate) mod features;
 mod image;
 pub(crate) mod internal;
 mod label_keys;
+pub mod logs;
 mod overlaps;
 pub mod qos;
 pub mod quantity;
@@ -146,6 +148,14 @@ impl Strategy for Pods {
             "status.podIPs",
             "status.nominatedNodeName",
         ]
+    }
+
+    fn stored_field<'a>(&self, field: &'a str) -> Option<&'a str> {
+        // The name that the oldest clients know.
+        let field = if field == "spec.host" { "spec.nodeName" } else { field };
+        let is_known =
+            matches!(field, "metadata.name" | "metadata.namespace") || self.selectable().contains(&field);
+        is_known.then_some(field)
     }
 
     fn attributes(&self, obj: &Tree) -> Vec<(&'static str, String)> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::containers::is_sidecar;
 use super::qos;
-use super::validate::{self, Options, annotations};
+use super::validate::{self, Options, annotations, whole};
 use crate::field::{self, Error, Path};
 use crate::meta;
 use crate::tree::{at, carry_over, list_at, list_at_mut, map_at, remove, same, set, str_at};
@@ -53,10 +53,10 @@ pub(super) fn validate(new: &Value, old: &Value) -> Vec<Error> {
     let mut errors = meta::validate_update(new, old);
     errors.extend(validate::metadata_and_spec(new, &options));
     if annotations::annotation(old, annotations::MIRROR).is_some() {
-        return vec![field::forbidden(&Path::root(), "static pods cannot be resized")];
+        return vec![field::forbidden(&whole(), "static pods cannot be resized")];
     }
     if str_at(old, "spec.os.name") == "windows" {
-        return vec![field::forbidden(&Path::root(), "windows pods cannot be resized")];
+        return vec![field::forbidden(&whole(), "windows pods cannot be resized")];
     }
     if qos::class(old) != qos::compute(new) {
         let text = "Pod QOS Class may not change as a result of resizing";

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::internal;
 use super::update::annotation_changes;
 use super::validate::Options;
+use super::{container_status, internal};
 use crate::field::{self, Error, Path};
 use crate::meta;
 use crate::names::{dns_label, dns_subdomain, qualified_name};
@@ -54,6 +54,7 @@ pub(super) fn validate(new: &Value, old: &Value) -> Vec<Error> {
     errors.extend(claim_statuses(new, &path.child("resourceClaimStatuses")));
     errors.extend(addresses(new, old, "podIPs", &path.child("podIPs")));
     errors.extend(host_addresses(new, old, &path.child("hostIPs")));
+    errors.extend(container_status::validate(new, &path));
     errors
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::validate::{self, Options, annotations, scheduling};
+use super::validate::{self, Options, annotations, scheduling, whole};
 use super::{diff, internal};
 use crate::field::{self, Error, Path};
 use crate::meta;
@@ -243,7 +243,7 @@ pub(super) fn ephemeral_containers(new: &Value, old: &Value) -> Vec<Error> {
     errors.extend(validate::metadata_and_spec(new, &options));
     errors.extend(annotation_changes(new, old, &options));
     if annotations::annotation(old, annotations::MIRROR).is_some() {
-        return vec![field::forbidden(&Path::root(), "static pods do not support ephemeral containers")];
+        return vec![field::forbidden(&whole(), "static pods do not support ephemeral containers")];
     }
     let path = Path::new("spec.ephemeralContainers");
     let containers = list_at(new, "spec.ephemeralContainers");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::annotations::{MIRROR, annotation};
-use super::{Path, label, subdomain};
+use super::{Path, label, subdomain, whole};
 use crate::core::pod::internal;
 use crate::field::{self, Error};
 use crate::tree::{at, list_at, str_at};
@@ -27,7 +27,7 @@ pub(super) fn validate(spec: &Value, pod_meta: Option<&Value>, path: &Path) -> V
     let mut errors = Vec::new();
     for (index, claim) in list_at(spec, "resourceClaims").iter().enumerate() {
         if is_mirror {
-            errors.push(field::forbidden(&Path::root(), "static pods do not support resource claims"));
+            errors.push(field::forbidden(&whole(), "static pods do not support resource claims"));
         } else {
             errors.extend(claim_errors(claim, &mut seen, &path.index(index)));
         }

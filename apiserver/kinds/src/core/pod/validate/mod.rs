@@ -251,3 +251,8 @@ fn not_negative(value: i64, path: &Path) -> Option<Error> {
 fn positive(value: i64, path: &Path) -> Option<Error> {
     (value <= 0).then(|| field::invalid(path, value, "must be greater than zero"))
 }
+
+/// The path of a text about the object as a whole, in the odd form in which upstream prints it.
+pub(crate) fn whole() -> Path {
+    Path::new("[]")
+}
