@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::columns::{Column, since};
-use crate::field::{self, Error, Path};
+use crate::field::{self, BadValue, Error, Path};
 use crate::meta::{self, validate_immutable};
 use crate::names::{dns_subdomain, qualified_name, subdomain_rule};
 use crate::tree::{at, int_at, same_at, str_at};
@@ -252,10 +252,42 @@ pub(crate) fn validate_strict_update(new: &Value, old: &Value) -> Vec<Error> {
     for (stored, shown) in fixed {
         if let Some(mut error) = validate_immutable(new, old, stored) {
             error.field = shown.to_owned();
+            if let Some(printed) = print_struct(new, stored) {
+                error.bad_value = BadValue::Printed(printed);
+            }
             errors.push(error);
         }
     }
     errors
+}
+
+/// References and sources print with Go's field names, all of them.
+fn print_struct(obj: &Value, name: &str) -> Option<String> {
+    const REFERENCE: &[(&str, &str)] = &[
+        ("Kind", "kind"),
+        ("Namespace", "namespace"),
+        ("Name", "name"),
+        ("UID", "uid"),
+        ("APIVersion", "apiVersion"),
+        ("ResourceVersion", "resourceVersion"),
+        ("FieldPath", "fieldPath"),
+    ];
+    const SOURCE: &[(&str, &str)] = &[("Component", "component"), ("Host", "host")];
+    let fields = match name {
+        "involvedObject" | "related" => REFERENCE,
+        "source" => SOURCE,
+        _ => return None,
+    };
+    let value = at(obj, name);
+    if value.is_none() && name == "related" {
+        return None;
+    }
+    let text = |field: &str| value.map_or("", |value| str_at(value, field));
+    let printed: Vec<String> = fields
+        .iter()
+        .map(|(shown, field)| format!("\"{shown}\":{}", field::go_json(&json!(text(field)))))
+        .collect();
+    Some(format!("{{{}}}", printed.join(",")))
 }
 
 fn validate_series(obj: &Value) -> Vec<Error> {

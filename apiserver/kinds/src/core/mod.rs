@@ -6,7 +6,7 @@ mod endpoints;
 
 mod gojson;
 mod keypair;
-pub mod namespace;
+mod namespace;
 mod node;
 pub mod pod;
 pub mod podtemplate;

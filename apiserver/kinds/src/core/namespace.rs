@@ -113,18 +113,6 @@ impl Strategy for Namespaces {
     }
 }
 
-/// What deleting a namespace does first: it becomes Terminating, and only then do finalizers decide.
-pub fn mark_terminating(obj: &mut Value) {
-    set(obj, "status.phase", "Terminating");
-}
-
-/// Whether nothing keeps a namespace that is being deleted.
-pub fn is_finalized(obj: &Value) -> bool {
-    at(obj, "metadata.deletionTimestamp").is_some()
-        && strings_at(obj, "spec.finalizers").is_empty()
-        && strings_at(obj, "metadata.finalizers").is_empty()
-}
-
 /// A name that is not generated yet cannot be a label.
 fn label(obj: &mut Value) {
     let name = str_at(obj, "metadata.name").to_owned();
