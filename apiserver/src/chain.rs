@@ -36,7 +36,7 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
     let audit_id = audit_id(&server, request.headers());
     let accept: String = request.headers().get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
     let warnings = Warnings::default();
-    let inside = AssertUnwindSafe(checked(server, request, warnings.clone())).catch_unwind().await;
+    let inside = AssertUnwindSafe(checked(server, request, warnings.clone()).boxed()).catch_unwind().await;
     let mut reply = match inside {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => reply::failure(&error, &accept),
@@ -79,9 +79,11 @@ async fn checked(server: Arc<Inner>, request: Request<Body>, warnings: Warnings)
     snapshot.authorizer().check(&context.user, &attributes)?;
     drop(snapshot);
 
+    // Boxed, so that what a rare path needs is not part of every request's future.
+    let served = dispatch(&context, request).boxed();
     match limit {
-        None => dispatch(&context, request).await,
-        Some(limit) => match tokio::time::timeout(limit, dispatch(&context, request)).await {
+        None => served.await,
+        Some(limit) => match tokio::time::timeout(limit, served).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".into())),
         },
@@ -167,8 +169,8 @@ async fn dispatch(context: &Context, request: Request<Body>) -> ApiResult<Reply>
     let kind = catalog::find(&info.group, &info.version, &info.resource).ok_or(ApiError::NoSuchResource)?;
     let route = registry::route::find(kind, context)?;
     match route {
-        registry::route::Route::Connect(stream) => connect::serve(context, stream, request).await,
-        registry::route::Route::Review => reviews::serve(context, kind, request.into_body()).await,
+        registry::route::Route::Connect(stream) => connect::serve(context, stream, request).boxed().await,
+        registry::route::Route::Review => reviews::serve(context, kind, request.into_body()).boxed().await,
         registry::route::Route::Resource(target) => registry::serve(context, kind, target, request.into_body()).await,
     }
 }

@@ -5,6 +5,7 @@ use crate::bootstrap;
 use crate::chain;
 use crate::codec::Codec;
 use crate::config::{Config, Tls};
+use crate::connect::Agents;
 use crate::frames::Frames;
 use crate::identity::{Caller, Identities};
 use crate::local::Local;
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) frames: Frames,
     pub(crate) permissions: Permissions,
     pub(crate) identities: Identities,
+    pub(crate) agents: Agents,
     pub(crate) stopping: CancellationToken,
     bootstrapped: AtomicBool,
 }
@@ -87,7 +89,9 @@ impl ApiServer {
     pub fn with_seams(config: Config, store: Store, seams: Seams) -> Self {
         let codec = Codec::new(config.keyring.clone());
         let identities = Identities::new(config.signer.clone());
+        let agents = Agents::new(config.kubelet.as_ref());
         let inner = Inner {
+            agents,
             codec,
             identities,
             config,
