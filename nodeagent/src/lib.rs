@@ -4,25 +4,39 @@
 //! bound to it, and reports what it sees. It decides nothing about placement and never talks to the store.
 //! Every decision about a pod is made in the pure files of [`pod`]; the rest of the crate observes and acts.
 
+pub mod cgroups;
+pub mod container;
+pub mod events;
+pub mod images;
+pub mod logs;
+pub mod node;
+pub mod objects;
 pub mod options;
+pub mod pod;
+pub mod probe;
 pub mod runtime;
+pub mod server;
+pub mod shared;
+pub mod volumes;
 
-pub use options::{Options, ServerTls};
+pub use options::{Capacity, Options, ServerTls};
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+
+use events::Recorder;
+use images::Images;
+use node::facts::Facts;
+use objects::Objects;
+use pod::supervisor::{self, Pods};
+use runtime::Runtime;
+use shared::Shared;
 
 /// Why the agent could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The runtime's socket did not answer before `shutdown` was asked for.
-    #[error("the container runtime at {endpoint} does not answer")]
-    Runtime {
-        /// The endpoint that was tried.
-        endpoint: String,
-        /// The last attempt's failure.
-        #[source]
-        source: runtime::RuntimeError,
-    },
     /// A directory of the agent could not be made.
     #[error("cannot prepare {path}")]
     Directory {
@@ -32,21 +46,90 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
-    /// The HTTPS port could not be opened.
-    #[error("cannot listen on {address}")]
-    Listen {
+    /// The HTTPS server could not be started.
+    #[error("cannot serve on {address}")]
+    Serve {
         /// The address.
         address: std::net::SocketAddr,
-        /// What the kernel said.
+        /// Why.
         #[source]
-        source: std::io::Error,
+        source: server::ServeError,
     },
 }
 
 /// Runs the agent until `shutdown` is cancelled. Containers keep running afterwards: the next agent on
 /// the same node adopts them.
 pub async fn run(client: kube::Client, options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
-    let _ = (client, options);
-    shutdown.cancelled().await;
+    let runtime: Arc<dyn Runtime> = Arc::new(runtime::cri::Cri::new(&options.runtime_endpoint));
+    run_with(client, runtime, options, shutdown).await
+}
+
+/// Like [`run`], with a runtime given from outside.
+pub async fn run_with(
+    client: kube::Client,
+    runtime: Arc<dyn Runtime>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    for path in [options.pods_dir.join("pods"), options.logs_dir.clone()] {
+        node::private_directory(&path).map_err(|source| RunError::Directory { path, source })?;
+    }
+    let pods = Pods::default();
+    let server = match &options.tls {
+        None => None,
+        Some(tls) => {
+            let server = server::Server::bind(options.listen, tls).await;
+            Some(server.map_err(|source| RunError::Serve { address: options.listen, source })?)
+        }
+    };
+    let port = server.as_ref().map(server::Server::port);
+    let work = async {
+        let shared = Arc::new(shared(client, runtime, options, &shutdown).await);
+        if let Some(server) = server {
+            tokio::spawn(server.run(Arc::clone(&shared), pods.clone(), shutdown.clone()));
+        }
+        let node = node::sync::register(&shared, port).await;
+        let labels = node.metadata.labels.clone().unwrap_or_default();
+        tokio::join!(
+            node::sync::run(Arc::clone(&shared), node, port, shutdown.clone()),
+            supervisor::run(shared, pods, labels, shutdown.clone()),
+        );
+    };
+    tokio::select! {
+        () = work => {}
+        () = shutdown.cancelled() => {}
+    }
     Ok(())
+}
+
+/// Waits for the runtime and gathers what all workers share.
+async fn shared(
+    client: kube::Client,
+    runtime: Arc<dyn Runtime>,
+    options: Options,
+    shutdown: &CancellationToken,
+) -> Shared {
+    let runtime_name = runtime_name(runtime.as_ref()).await;
+    let objects = Objects::new(client.clone(), shutdown.clone());
+    let recorder = Recorder::new(client, options.node_name.clone());
+    let images =
+        Images { runtime: Arc::clone(&runtime), objects: objects.clone(), recorder: recorder.clone() };
+    let facts = Facts::read(&options);
+    Shared { options, runtime, runtime_name, objects, images, recorder, facts }
+}
+
+/// Nothing can be done before the runtime answers.
+async fn runtime_name(runtime: &dyn Runtime) -> String {
+    let mut told = false;
+    loop {
+        match runtime.version().await {
+            Ok(version) => return version.runtime_name,
+            Err(error) if !told => {
+                tracing::warn!(%error, "waiting for the container runtime");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

@@ -1,0 +1,126 @@
+//! Questions that a pod's specification answers by itself.
+
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, Pod, PodSpec};
+
+/// The specification; the API server never stores a pod without one.
+pub fn spec(pod: &Pod) -> &PodSpec {
+    static NONE: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+    pod.spec.as_ref().unwrap_or(&NONE)
+}
+
+/// The pod's uid.
+pub fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// The pod's name.
+pub fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The pod's namespace.
+pub fn namespace(pod: &Pod) -> &str {
+    pod.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+/// How messages name a pod: `name_namespace(uid)`.
+pub fn full_name(pod: &Pod) -> String {
+    format!("{}_{}({})", name(pod), namespace(pod), uid(pod))
+}
+
+/// Init containers, sidecars among them.
+pub fn init_containers(pod: &Pod) -> &[Container] {
+    spec(pod).init_containers.as_deref().unwrap_or_default()
+}
+
+/// Main containers.
+pub fn main_containers(pod: &Pod) -> &[Container] {
+    &spec(pod).containers
+}
+
+/// Which list of the specification a container stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Runs once before the main containers.
+    Init,
+    /// An init container that goes on running.
+    Sidecar,
+    /// A main container.
+    Main,
+}
+
+impl Role {
+    /// The path of a container with this role, for events.
+    pub fn field_path(self, name: &str) -> String {
+        match self {
+            Role::Main => format!("spec.containers{{{name}}}"),
+            Role::Init | Role::Sidecar => format!("spec.initContainers{{{name}}}"),
+        }
+    }
+}
+
+/// All containers with their roles, in the order in which they start.
+pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
+    let init = init_containers(pod).iter().map(|container| {
+        (if is_sidecar(container) { Role::Sidecar } else { Role::Init }, container)
+    });
+    init.chain(main_containers(pod).iter().map(|container| (Role::Main, container)))
+}
+
+/// Finds a container in any list.
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
+    containers(pod).find(|(_, container)| container.name == name)
+}
+
+/// An init container with restartPolicy Always.
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// The pod shares the node's network.
+pub fn host_network(pod: &Pod) -> bool {
+    spec(pod).host_network == Some(true)
+}
+
+/// Whether a container that exited with `code` is started again, by its own rules or the pod's.
+pub fn restarts(pod: &Pod, role: Role, container: &Container, code: i32) -> bool {
+    let mut rules = container.restart_policy_rules.iter().flatten();
+    if rules.any(|rule| rule.action == "Restart" && rule_matches(rule, code)) {
+        return true;
+    }
+    let policy = container.restart_policy.as_deref().or(spec(pod).restart_policy.as_deref());
+    match (policy.unwrap_or("Always"), role) {
+        ("Never", _) => false,
+        // An init container of an Always pod is done when it succeeded, as with OnFailure.
+        ("OnFailure", _) | (_, Role::Init) => code != 0,
+        _ => true,
+    }
+}
+
+fn rule_matches(rule: &ContainerRestartRule, code: i32) -> bool {
+    let Some(codes) = &rule.exit_codes else { return false };
+    let listed = codes.values.iter().flatten().any(|value| *value == code);
+    match codes.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        _ => false,
+    }
+}
+
+/// Seconds a container of this pod may take to stop. A deletion's own period wins.
+pub fn grace_seconds(pod: &Pod) -> i64 {
+    pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| {
+        spec(pod).termination_grace_period_seconds.unwrap_or(30)
+    })
+}
+
+/// Deletion was asked for.
+pub fn is_deleting(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Succeeded or Failed, as the API has it.
+pub fn is_finished(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
