@@ -7,6 +7,7 @@
 mod chunk;
 mod faulty;
 mod memory;
+mod rebuild;
 mod sled;
 #[cfg(test)]
 mod tests;

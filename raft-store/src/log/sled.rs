@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::chunk::{self, Chunk, Unpacker};
+use super::rebuild::{self, Bloat};
 use super::{LogBackend, LogStats, Op, Record, Recovered};
 
 /// Written into the store when it is created; must never change.
@@ -47,8 +48,43 @@ struct Extent {
 }
 
 impl SledBackend {
-    /// Opens or creates the log in a directory.
+    /// Opens or creates the log in a directory. A file much larger than what lives in it is replaced.
     pub fn open(dir: &Path) -> io::Result<Self> {
+        Self::open_unless(dir, Bloat::default())
+    }
+
+    pub(super) fn open_unless(dir: &Path, bloat: Bloat) -> io::Result<Self> {
+        rebuild::finish(dir)?;
+        let mut opened = Self::open_as_it_is(dir)?;
+        let disk_bytes = opened.stats().disk_bytes;
+        if !bloat.may_be(disk_bytes) {
+            return Ok(opened);
+        }
+        let recovered = opened.load()?;
+        let live_bytes = recovered.records.iter().map(|record| record.bytes.len() as u64).sum();
+        if bloat.is(disk_bytes, live_bytes) {
+            tracing::info!(disk_bytes, live_bytes, "rebuilding the log");
+            let mut copy = Self::open_as_it_is(&rebuild::copy_dir(dir)?)?;
+            copy.commit(opened.into_ops(recovered)?)?;
+            drop(copy);
+            rebuild::swap(dir)?;
+            return Self::open_as_it_is(dir);
+        }
+        opened.chunks.clear();
+        Ok(opened)
+    }
+
+    /// What it takes to write the same log elsewhere.
+    fn into_ops(self, recovered: Recovered) -> io::Result<Vec<Op>> {
+        let purged = self.mark(PURGED)?.map(split_purged).transpose()?;
+        let purge = purged.map(|(through, marker)| Op::Purge { through, marker });
+        let vote = recovered.vote.map(Op::Vote);
+        let committed = recovered.committed.map(Op::Committed);
+        let append = (!recovered.records.is_empty()).then_some(Op::Append(recovered.records));
+        Ok([vote, committed, purge, append].into_iter().flatten().collect())
+    }
+
+    fn open_as_it_is(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         remove_unfinished(dir)?;
         let database = match open_database(dir) {
@@ -149,7 +185,9 @@ impl SledBackend {
     /// already, and the log goes on while it can.
     fn keep_ballast(&self) {
         let path = self.dir.join("ballast");
-        if path.exists() {
+        let space = rustix::fs::statvfs(&self.dir).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+        // On a disk that was full a moment ago the log needs the room itself.
+        if path.exists() || space < 4 * BALLAST_BYTES {
             return;
         }
         if let Err(error) = File::create(&path).and_then(|file| {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::rebuild::Bloat;
 use super::{FaultyBackend, FaultyDisk, LogBackend, MemBackend, Op, Record, Recovered, SledBackend};
 
 /// A step of a sequence. Indexes are relative, so that every sequence is a valid one.
@@ -184,4 +185,63 @@ fn sled_keeps_large_entries_in_the_synced_file() {
     drop(backend);
     let mut backend = SledBackend::open(dir.path()).expect("the directory is free and whole");
     assert_eq!(backend.load().expect("readable").records.len(), 4);
+}
+
+/// sled's file keeps the size of the largest log it ever held.
+#[test]
+fn sled_gives_space_back_when_it_opens() {
+    let home = tempfile::tempdir().expect("a writable temporary directory");
+    let dir = home.path().join("raft");
+    let mut backend = SledBackend::open(&dir).expect("an empty directory");
+    backend.load().expect("readable");
+    for first in (0..640).step_by(64) {
+        let records = (first..first + 64).map(|index| record(index, 60_000)).collect();
+        backend.commit(vec![Op::Append(records)]).expect("writable");
+    }
+    backend
+        .commit(vec![Op::Purge { through: 637, marker: marker(637) }, Op::Vote(marker(1))])
+        .expect("writable");
+    let before = backend.stats().disk_bytes;
+    assert!(before > 32 << 20, "{before}");
+    let expected = reopened(backend, &dir, Bloat::default()).1;
+
+    let bloat = Bloat { bytes_min: 32 << 20, factor: 6 };
+    let backend = SledBackend::open_unless(&dir, bloat).expect("free and whole");
+    let (backend, after) = reopened(backend, &dir, bloat);
+
+    assert_eq!(after, expected);
+    assert_eq!(after.records.len(), 2);
+    assert!(backend.stats().disk_bytes < before / 2, "{} of {before}", backend.stats().disk_bytes);
+    assert_eq!(std::fs::read_dir(home.path()).expect("readable").count(), 1, "the old file is still there");
+}
+
+fn reopened(backend: SledBackend, dir: &std::path::Path, bloat: Bloat) -> (SledBackend, Recovered) {
+    drop(backend);
+    let mut backend = SledBackend::open_unless(dir, bloat).expect("free and whole");
+    let recovered = backend.load().expect("readable");
+    (backend, recovered)
+}
+
+/// Each row is what a crash in the middle of a swap left, and whose records must be found.
+#[test]
+fn an_interrupted_swap_is_brought_to_its_end() {
+    for (left, found) in [
+        (&["raft", "raft.new"][..], "raft"),
+        (&["raft.old", "raft.new"], "raft.new"),
+        (&["raft.old"], "raft.old"),
+        (&["raft.old", "raft"], "raft"),
+    ] {
+        let home = tempfile::tempdir().expect("a writable temporary directory");
+        for name in left {
+            let dir = home.path().join(name);
+            std::fs::create_dir(&dir).expect("writable");
+            std::fs::write(dir.join("is"), name).expect("writable");
+        }
+
+        super::rebuild::finish(&home.path().join("raft")).expect("writable");
+
+        let kept = std::fs::read_to_string(home.path().join("raft/is")).expect("there is a log");
+        assert_eq!(kept, found, "after {left:?}");
+        assert_eq!(std::fs::read_dir(home.path()).expect("readable").count(), 1, "after {left:?}");
+    }
 }

@@ -2,5 +2,6 @@
 
 mod durability;
 mod fixture;
+mod killed;
 mod outcomes;
 mod watching;
