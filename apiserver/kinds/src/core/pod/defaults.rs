@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::containers;
 use super::image;
-use super::quantity::Quantity;
+use super::quantity;
 use super::resource_defaults;
 use crate::tree::{at, at_mut, bool_at, int_at, list_at, list_at_mut, remove, set, set_default, str_at};
 
@@ -165,9 +165,10 @@ fn host_ports(containers: &mut [Value]) {
 /// Quantities finer than a thousandth are rounded up.
 pub(super) fn round_quantities(quantities: &mut Value) {
     for value in quantities.as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
-        let quantity = Quantity::of(value);
-        if quantity.rounded_to_milli() != quantity {
-            *value = json!(quantity.rounded_to_milli().to_string());
+        let exact = quantity::of(value);
+        let rounded = quantity::rounded_to_milli(&exact);
+        if rounded != exact {
+            *value = json!(rounded.to_string());
         }
     }
 }

@@ -20,7 +20,7 @@ mod label_keys;
 pub mod logs;
 mod overlaps;
 pub mod qos;
-pub mod quantity;
+pub(crate) mod quantity;
 mod resize;
 mod resource_defaults;
 pub(crate) mod resource_math;

@@ -41,15 +41,13 @@ pub fn compute(pod: &Value) -> &'static str {
 
 /// Only processor and memory count, and only when there is some.
 fn counted(mut resources: Resources) -> Resources {
-    resources.retain(|name, quantity| {
-        matches!(name.as_str(), "cpu" | "memory") && !quantity.is_zero() && !quantity.is_negative()
-    });
+    resources.retain(|name, quantity| matches!(name.as_str(), "cpu" | "memory") && quantity.sign() > 0);
     resources
 }
 
 fn add_counted(total: &mut Resources, more: Resources) {
     for (name, quantity) in counted(more) {
-        total.entry(name).and_modify(|sum| *sum = sum.plus(quantity)).or_insert(quantity);
+        total.entry(name).and_modify(|sum| *sum = sum.plus(&quantity)).or_insert_with(|| quantity.clone());
     }
 }
 

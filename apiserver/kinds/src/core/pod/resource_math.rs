@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::containers::is_sidecar;
-use super::quantity::Quantity;
+use super::quantity::{self, Quantity};
 use crate::tree::{list_at, map_at};
 
 /// Quantities by resource name.
@@ -16,7 +16,7 @@ pub(crate) fn resources_at(owner: &Value, path: &str) -> Resources {
     map_at(owner, path)
         .into_iter()
         .flatten()
-        .map(|(name, value)| (name.clone(), Quantity::of(value)))
+        .map(|(name, value)| (name.clone(), quantity::of(value)))
         .collect()
 }
 
@@ -48,13 +48,19 @@ pub(crate) fn aggregate(spec: &Value, which: &str) -> Resources {
 
 fn add(total: &mut Resources, more: &Resources) {
     for (name, quantity) in more {
-        total.entry(name.clone()).and_modify(|sum| *sum = sum.plus(*quantity)).or_insert(*quantity);
+        total
+            .entry(name.clone())
+            .and_modify(|sum| *sum = sum.plus(quantity))
+            .or_insert_with(|| quantity.clone());
     }
 }
 
 fn raise(total: &mut Resources, at_least: &Resources) {
     for (name, quantity) in at_least {
-        total.entry(name.clone()).and_modify(|sum| *sum = (*sum).max(*quantity)).or_insert(*quantity);
+        let enough = total.get(name).is_some_and(|have| have >= quantity);
+        if !enough {
+            total.insert(name.clone(), quantity.clone());
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::containers as walk;
 use super::overlaps;
-use super::quantity::Quantity;
+use super::quantity;
 use super::validate::annotations::{APP_ARMOR, SECCOMP_CONTAINER, SECCOMP_POD, annotation};
 use crate::field::{Path, quote};
 use crate::names::label_value;
@@ -227,8 +227,8 @@ fn fractions(amounts: &Value, path: &Path) -> Vec<String> {
 
 /// Nobody can have a part of a byte.
 fn fraction(amounts: &Value, name: &str, path: &Path) -> Option<String> {
-    let amount = Quantity::of(amounts.get(name)?);
-    (!amount.is_whole()).then(|| {
+    let amount = quantity::of(amounts.get(name)?);
+    (!quantity::is_whole(&amount)).then(|| {
         format!(
             "{}: fractional byte value {} is invalid, must be an integer",
             path.key(name),

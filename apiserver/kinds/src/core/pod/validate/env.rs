@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Path, invalid_each, label, mounts, qualified, subdomain, walk};
-use crate::core::pod::quantity::Quantity;
+use crate::core::pod::quantity::{self, Quantity};
 use crate::field::{self, Error};
 use crate::names::{config_key, environment_variable};
 use crate::tree::{at, list_at, str_at};
@@ -170,7 +170,7 @@ pub(super) fn resource_reference(reference: &Value, container: Container, path: 
 }
 
 fn divisor(reference: &Value, resource: &str, huge: bool, path: &Path) -> Option<Error> {
-    let divisor = at(reference, "divisor").map_or(Quantity::ZERO, Quantity::of);
+    let divisor = at(reference, "divisor").map_or(Quantity::ZERO, quantity::of);
     if divisor.is_zero() {
         return None;
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::selectors::{label_keys, pod_affinity_terms};
 use super::{annotations, security, volumes};
 use crate::core::pod::containers::{each, is_sidecar};
-use crate::core::pod::quantity::Quantity;
+use crate::core::pod::quantity::{self, Quantity};
 use crate::core::pod::resource_math::is_huge_page;
 use crate::field::Path;
 use crate::names::label_value;
@@ -119,13 +119,15 @@ fn odd_huge_pages(owner: &Value, list: &str) -> bool {
     map_at(owner, list)
         .into_iter()
         .flatten()
-        .any(|(name, value)| is_huge_page(name) && !is_multiple_of_page(name, Quantity::of(value)))
+        .any(|(name, value)| is_huge_page(name) && !is_multiple_of_page(name, &quantity::of(value)))
 }
 
 /// Whether an amount of huge pages is a whole number of pages.
-pub(super) fn is_multiple_of_page(name: &str, amount: Quantity) -> bool {
-    let Some(page) = name.strip_prefix("hugepages-").and_then(Quantity::parse) else { return false };
-    page > Quantity::ZERO && page.is_whole() && amount.value() % page.value() == 0
+pub(super) fn is_multiple_of_page(name: &str, amount: &Quantity) -> bool {
+    let Some(page) = name.strip_prefix("hugepages-").and_then(|page| Quantity::parse(page).ok()) else {
+        return false;
+    };
+    page.sign() > 0 && quantity::is_whole(&page) && amount.value() % page.value() == 0
 }
 
 fn restarts_on_resize(container: &Value) -> bool {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::options::{Options, is_multiple_of_page};
 use super::{Path, Scope, claims};
-use crate::core::pod::quantity::Quantity;
+use crate::core::pod::quantity::{self, Quantity};
 use crate::core::pod::resource_math::{
     aggregate, is_huge_page, is_native, is_pod_level, may_overcommit, resources_at,
 };
@@ -130,11 +130,11 @@ fn requirements(
     let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));
     let mut errors = Vec::new();
     for (name, limit) in &limits {
-        errors.extend(entry(name, *limit, level, &limits_path.key(name)));
-        errors.extend(huge_page_amount(name, *limit, options, &limits_path.key(name)));
+        errors.extend(entry(name, limit, level, &limits_path.key(name)));
+        errors.extend(huge_page_amount(name, limit, options, &limits_path.key(name)));
     }
     for (name, request) in &requests {
-        errors.extend(entry(name, *request, level, &requests_path.key(name)));
+        errors.extend(entry(name, request, level, &requests_path.key(name)));
         match limits.get(name) {
             Some(limit) if request != limit && !may_overcommit(name) => {
                 let text = format!("must be equal to {name} limit of {limit}");
@@ -150,7 +150,7 @@ fn requirements(
             }
             _ => {}
         }
-        errors.extend(huge_page_amount(name, *request, options, &requests_path.key(name)));
+        errors.extend(huge_page_amount(name, request, options, &requests_path.key(name)));
     }
     let mut names = limits.keys().chain(requests.keys());
     let has_ordinary = names.clone().any(|name| matches!(name.as_str(), "cpu" | "memory"));
@@ -162,15 +162,15 @@ fn requirements(
 }
 
 /// Name and amount of one resource.
-fn entry(name: &str, amount: Quantity, level: Level, path: &Path) -> Vec<Error> {
+fn entry(name: &str, amount: &Quantity, level: Level, path: &Path) -> Vec<Error> {
     let mut errors = match level {
         Level::Container => container_name(name, path),
         Level::Pod => pod_name(name, path),
     };
-    if amount.is_negative() {
+    if quantity::is_negative(amount) {
         errors.push(field::invalid(path, amount.to_string(), meta::NOT_NEGATIVE));
     }
-    if (COUNTED.contains(&name) || is_extended(name)) && !amount.is_whole() {
+    if (COUNTED.contains(&name) || is_extended(name)) && !quantity::is_whole(amount) {
         errors.push(field::invalid(path, amount.to_string(), "must be an integer"));
     }
     errors
@@ -215,7 +215,7 @@ fn is_extended(name: &str) -> bool {
         && qualified_name(&format!("requests.{name}")).is_empty()
 }
 
-fn huge_page_amount(name: &str, amount: Quantity, options: &Options, path: &Path) -> Option<Error> {
+fn huge_page_amount(name: &str, amount: &Quantity, options: &Options, path: &Path) -> Option<Error> {
     let bad = is_huge_page(name) && !options.any_huge_pages && !is_multiple_of_page(name, amount);
     bad.then(|| {
         let text = format!("{amount} is not positive integer multiple of {name}");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Path, invalid_each, label, subdomain};
-use crate::core::pod::quantity::Quantity;
+use crate::core::pod::quantity;
 use crate::field::{self, Error};
 use crate::meta::{validate_annotations, validate_labels};
 use crate::names::dns_subdomain;
@@ -88,8 +88,8 @@ fn access_modes(spec: &Value, path: &Path) -> Vec<Error> {
 fn storage(spec: &Value, path: &Path) -> Option<Error> {
     match map_at(spec, "resources.requests").and_then(|requests| requests.get("storage")) {
         None => Some(field::required(path, "")),
-        Some(amount) if Quantity::of(amount) <= Quantity::ZERO => {
-            Some(field::invalid(path, Quantity::of(amount).to_string(), "must be greater than zero"))
+        Some(amount) if quantity::of(amount).sign() <= 0 => {
+            Some(field::invalid(path, quantity::of(amount).to_string(), "must be greater than zero"))
         }
         Some(_) => None,
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::mounts::{no_backsteps, relative_path, unreserved_path};
 use super::options::Options;
 use super::{Path, containers, env, invalid_each, label, projected, subdomain, volume_claims};
-use crate::core::pod::quantity::Quantity;
+use crate::core::pod::quantity;
 use crate::field::{self, Error};
 use crate::names::{dns_subdomain, inclusive_range};
 use crate::tree::{at, bool_at, entries_at, int_at, list_at, str_at, strings_at};
@@ -68,7 +68,7 @@ fn secret_reference(source: &Value, path: &Path) -> Vec<Error> {
 }
 
 fn empty_dir(source: &Value, path: &Path) -> Vec<Error> {
-    let negative = at(source, "sizeLimit").is_some_and(|limit| Quantity::of(limit).is_negative());
+    let negative = at(source, "sizeLimit").is_some_and(|limit| quantity::is_negative(&quantity::of(limit)));
     let text = "SizeLimit field must be a valid resource quantity";
     negative.then(|| field::forbidden(&path.child("sizeLimit"), text)).into_iter().collect()
 }
