@@ -151,4 +151,18 @@ mod tests {
         );
         assert_eq!(error(certificate, key), "");
     }
+
+    #[test]
+    fn a_pair_is_told_from_strangers() {
+        let pair = |name: &str| {
+            let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate can be made");
+            (made.cert.pem(), made.signing_key.serialize_pem())
+        };
+        let ((certificate, key), (_, other)) = (pair("a"), pair("b"));
+        assert_eq!(check(certificate.as_bytes(), key.as_bytes()), Ok(()));
+        assert_eq!(
+            check(certificate.as_bytes(), other.as_bytes()),
+            Err("tls: private key does not match public key".to_owned())
+        );
+    }
 }

@@ -97,15 +97,11 @@ impl Strategy for Namespaces {
     }
 
     fn selectable(&self) -> &'static [&'static str] {
-        &["status.phase", "name"]
+        &["status.phase"]
     }
 
     fn attributes(&self, obj: &Value) -> Vec<(&'static str, String)> {
-        vec![
-            ("status.phase", str_at(obj, "status.phase").to_owned()),
-            // An old mistake that clients rely on.
-            ("name", str_at(obj, "metadata.name").to_owned()),
-        ]
+        vec![("status.phase", str_at(obj, "status.phase").to_owned())]
     }
 
     fn returns_deleted_object(&self) -> bool {
