@@ -165,7 +165,8 @@ impl Worker {
         let mut resync = tokio::time::Instant::now() + RESYNC;
         loop {
             if stale {
-                match look(&self.shared, &self.target.borrow().pod.clone(), &mut self.looked).await {
+                let pod = Arc::clone(&self.target.borrow().pod);
+                match look(&self.shared, &pod, &mut self.looked).await {
                     Ok(observed) => {
                         stale = false;
                         self.observed = Arc::new(observed);

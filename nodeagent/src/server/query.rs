@@ -20,7 +20,7 @@ impl Query {
 
     /// The first value of a name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// All values of a name.

@@ -58,7 +58,7 @@ pub struct MountFailure {
 }
 
 /// What setting up needs beside the pod.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Where ConfigMaps, Secrets and tokens come from.
     pub objects: &'a Objects,
