@@ -14,6 +14,9 @@ use crate::types::{Change, ChangeKind, Entry, Key, Revision};
 
 type Place = (Arc<str>, Arc<str>);
 
+/// Resource, attribute, value.
+type IndexKey = (Arc<str>, Arc<str>, Arc<str>);
+
 /// The objects of one resource in (namespace, name) order.
 #[derive(Debug, Clone, Default)]
 struct Table {
@@ -27,9 +30,9 @@ pub struct View {
     tables: OrdMap<Arc<str>, Table>,
     /// (namespace, resource) to the number of objects; pairs without objects are absent.
     counts: OrdMap<Place, usize>,
-    /// (resource, attribute, value) to the objects with it. Nested, so that an index over one value
+    /// To the objects with that value. Nested, so that an index over one value
     /// costs one lookup and its scan touches nothing else.
-    attributes: OrdMap<(Arc<str>, Arc<str>, Arc<str>), Table>,
+    attributes: OrdMap<IndexKey, Table>,
     /// Owner's uid to what it owns, in key order.
     owners: OrdMap<Arc<str>, OrdMap<Key, Arc<Entry>>>,
     hash: StateHash,
