@@ -2,7 +2,7 @@
 
 /// Every file of `proto/` that is compiled, relative to that folder. A new contract is one line here
 /// and one `include` in `src/lib.rs`.
-const FILES: &[&str] = &["store.proto", "peer.proto", "cri.proto", "containerd.proto"];
+const FILES: &[&str] = &["store.proto", "peer.proto", "cri.proto", "containerd.proto", "health.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

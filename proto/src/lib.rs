@@ -42,3 +42,9 @@ pub mod cri {
 pub mod containerd {
     tonic::include_proto!("containerd.services.events.v1");
 }
+
+/// The standard gRPC health check.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated; documented in health.proto")]
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
