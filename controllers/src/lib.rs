@@ -10,8 +10,10 @@ pub mod scheduler;
 
 mod catalog;
 mod deployment;
+mod endpoints;
 mod garbage;
 mod namespace;
+mod node;
 mod ownership;
 mod replicaset;
 mod resources;
@@ -45,17 +47,29 @@ pub enum Controller {
     Deployment,
     /// Keeps pods in number.
     ReplicaSet,
+    /// Publishes the pods behind services, as slices and as Endpoints.
+    Endpoints,
+    /// Watches over nodes.
+    NodeLifecycle,
+    /// Gives nodes their pod addresses.
+    NodeIpam,
+    /// Deletes pods nobody else will delete.
+    PodGc,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 6] = [
+    pub const ALL: [Controller; 10] = [
         Controller::Namespace,
         Controller::ServiceAccount,
         Controller::RootCa,
         Controller::GarbageCollector,
         Controller::Deployment,
         Controller::ReplicaSet,
+        Controller::Endpoints,
+        Controller::NodeLifecycle,
+        Controller::NodeIpam,
+        Controller::PodGc,
     ];
 }
 
@@ -125,6 +139,20 @@ fn start(
     }
     let pods = Cache::<views::Pod>::new();
     start_workloads(&mut house, &pods, &wanted);
+    let nodes = Cache::<views::Node>::new();
+    if wanted(Controller::Endpoints) {
+        endpoints::start(&mut house, &pods, &nodes);
+    }
+    if wanted(Controller::NodeLifecycle) {
+        node::start_lifecycle(&mut house, &pods, &nodes);
+    }
+    if wanted(Controller::NodeIpam) {
+        node::start_ipam(&mut house, &nodes, &options.cluster_cidrs);
+    }
+    if wanted(Controller::PodGc) {
+        node::start_pod_gc(&mut house, &pods, &nodes);
+    }
+    house.follow(&nodes, Source::all(&resources::NODES));
     house.follow(&pods, Source::all(&resources::PODS));
     house.follow(&namespaces, Source::all(&resources::NAMESPACES));
     house.tasks

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use runtime::{LabelSelector, Metadata, Requirement, View};
 use serde::Deserialize;
 
@@ -160,10 +159,6 @@ impl Pod {
 
     pub(crate) fn condition(&self, kind: &str) -> Option<&Condition> {
         self.status.conditions.iter().find(|condition| condition.r#type == kind)
-    }
-
-    pub(crate) fn created(&self) -> Option<Timestamp> {
-        self.metadata.creation_timestamp
     }
 }
 
