@@ -64,7 +64,7 @@ fn special(name: &str) -> Option<Shape> {
 }
 
 fn plain(go: &str, shape: Shape) -> Child {
-    Child::Owned(Box::new(Schema { name: "".into(), go: go.into(), shape }))
+    Child::Owned(Box::new(Schema { name: "".into(), go: go.to_owned().into(), shape }))
 }
 
 fn list(go: &str, item: Child) -> Child {
@@ -116,7 +116,7 @@ fn field(definition: &str, row: FieldRow, omissions: &HashMap<&'static str, Omis
 
 /// Gives a node the Go type that the table names, and its items or values the part of it that is theirs.
 fn rename(schema: &mut Schema, go: &str) {
-    schema.go = go.into();
+    schema.go = go.to_owned().into();
     let (child, part) = match &mut schema.shape {
         Shape::List(list) => (&mut list.item, go.strip_prefix("[]")),
         Shape::Map(map) => (&mut map.value, go.strip_prefix("map[").and_then(|rest| rest.split_once(']')).map(|(_, value)| value)),

@@ -97,7 +97,8 @@ pub fn yaml(bytes: &[u8]) -> Result<(Tree, Vec<String>), DecodeError> {
 /// Makes a tree what Go's typed round trip would print: unknown fields dropped, nulls gone, zero values kept or left out as
 /// the field says, quantities, times and base64 in canonical form.
 ///
-/// Returns the paths of unknown fields in ascending order (`spec.containers[0].foo`).
+/// Returns the paths of unknown fields in ascending order (`spec.containers[0].foo`). One empty list stays: the root's
+/// `metadata.managedFields: []`, which asks [`crate::fields::update_managers`] to end its bookkeeping.
 pub fn conform(schema: &Schema, tree: &mut Tree) -> Result<Vec<String>, TypeError> {
     let mut conformer = conform::Conformer::default();
     conformer.value(schema, tree, None);
@@ -105,6 +106,11 @@ pub fn conform(schema: &Schema, tree: &mut Tree) -> Result<Vec<String>, TypeErro
         Some(error) => Err(error),
         None => Ok(conformer.unknown),
     }
+}
+
+/// What Go prints for a value of the type that nobody set anything in: the object before a create.
+pub fn zero(schema: &Schema) -> Tree {
+    conform::zero(schema)
 }
 
 /// `apiVersion` and `kind` of a body, empty when absent. The error is the text upstream prints after `json parse error: `.
@@ -179,3 +185,6 @@ pub fn go_quoted(text: &str) -> String {
     out.push('"');
     out
 }
+
+#[cfg(test)]
+mod tests;

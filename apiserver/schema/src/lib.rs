@@ -8,6 +8,7 @@ mod builtin;
 pub mod decode;
 pub mod default;
 mod equality;
+pub mod fields;
 pub mod intstr;
 mod node;
 pub mod openapi;

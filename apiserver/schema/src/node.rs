@@ -9,6 +9,7 @@
 //!       nodeSelector          Map { atomic } of String
 //! ```
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::OnceLock;
 
@@ -20,9 +21,9 @@ use crate::Tree;
 #[derive(Debug)]
 pub struct Schema {
     /// Name of the definition (`io.k8s.api.core.v1.Pod`); empty for a node without one.
-    pub name: Box<str>,
+    pub name: Cow<'static, str>,
     /// The value's type as Go prints it in decode errors (`v1.ObjectMeta`, `[]v1.Container`).
-    pub go: Box<str>,
+    pub go: Cow<'static, str>,
     /// The form of the value.
     pub shape: Shape,
 }
@@ -157,6 +158,11 @@ pub enum Child {
 }
 
 impl Schema {
+    /// A node that takes any JSON.
+    pub const fn any() -> Self {
+        Self { name: Cow::Borrowed(""), go: Cow::Borrowed("interface {}"), shape: Shape::Any }
+    }
+
     /// The struct, if the node is one.
     pub fn as_struct(&self) -> Option<&Struct> {
         match &self.shape {

@@ -137,8 +137,14 @@ impl Conformer {
         if omission.omit_zero && value.is_null() {
             return false;
         }
-        !(omission.omit_empty && is_empty(&field.child, value))
+        !(omission.omit_empty && is_empty(&field.child, value)) || ends_bookkeeping(here)
     }
+}
+
+/// An empty list of managers at the root says something, although Go prints nothing for it.
+fn ends_bookkeeping(here: &Position<'_>) -> bool {
+    let is_key = |position: &Position<'_>, name: &str| matches!(position.step, Step::Key(key) if key == name);
+    is_key(here, "managedFields") && here.parent.is_some_and(|parent| is_key(parent, "metadata") && parent.parent.is_none())
 }
 
 /// What Go prints for a field that was never set.

@@ -42,7 +42,7 @@ pub fn operations_schema() -> &'static Schema {
 }
 
 fn node(go: &str, shape: Shape) -> Child {
-    Child::Owned(Box::new(Schema { name: "".into(), go: go.into(), shape }))
+    Child::Owned(Box::new(Schema { name: "".into(), go: go.to_owned().into(), shape }))
 }
 
 fn field(name: &str, child: Child) -> Field {

@@ -1,0 +1,258 @@
+//! Sets of paths, as a trie over path elements.
+
+use std::collections::BTreeMap;
+
+use super::element;
+use crate::{Object, Tree};
+
+/// A set of paths. A path may be in the set whether or not longer ones are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Set(BTreeMap<Box<str>, Entry>);
+
+/// What the set says about one element.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Entry {
+    /// The path that ends here is in the set.
+    own: bool,
+    below: Set,
+}
+
+/// A text in `fieldsV1` that is no path element.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a path element: {0:?}")]
+pub struct FieldsError(pub String);
+
+impl Set {
+    /// The set of these paths of field names: `&[&["status"]]`.
+    pub fn of_fields(paths: &[&[&str]]) -> Self {
+        let mut set = Self::default();
+        for path in paths {
+            let elements: Vec<Box<str>> = path.iter().map(|name| element::field(name)).collect();
+            set.insert(&elements);
+        }
+        set
+    }
+
+    /// Reads a `fieldsV1` tree.
+    pub fn from_tree(tree: &Tree) -> Result<Self, FieldsError> {
+        let mut set = Self::default();
+        for (key, below) in tree.as_object().into_iter().flatten() {
+            if key == "." {
+                continue;
+            }
+            let dot = below.as_object().is_none_or(|below| below.is_empty() || below.contains_key("."));
+            let entry = Entry { own: dot, below: Self::from_tree(below)? };
+            set.0.insert(element::canonical(key)?, entry);
+        }
+        Ok(set)
+    }
+
+    /// Writes a `fieldsV1` tree.
+    pub fn to_tree(&self) -> Tree {
+        let pairs = self.0.iter().map(|(element, entry)| {
+            let mut below = entry.below.to_tree();
+            if let (Tree::Object(below), true, false) = (&mut below, entry.own, entry.below.is_empty()) {
+                below.insert(".".to_owned(), Tree::Object(Object::new()));
+            }
+            (String::from(&**element), below)
+        });
+        Tree::Object(pairs.collect())
+    }
+
+    /// Adds a path.
+    pub fn insert(&mut self, path: &[Box<str>]) {
+        let Some((first, rest)) = path.split_first() else { return };
+        let entry = self.0.entry(first.clone()).or_default();
+        if rest.is_empty() {
+            entry.own = true;
+        } else {
+            entry.below.insert(rest);
+        }
+    }
+
+    /// Puts what stands below an element into the set, and the element itself when `own`.
+    pub(super) fn attach(&mut self, element: &str, own: bool, below: Self) {
+        if !own && below.is_empty() {
+            return;
+        }
+        let entry = self.0.entry(element.into()).or_default();
+        entry.own |= own;
+        if entry.below.is_empty() {
+            entry.below = below;
+        } else {
+            entry.below = entry.below.union(&below);
+        }
+    }
+
+    /// Whether no path is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a path, in its elements, is in the set.
+    pub fn contains(&self, path: &[Box<str>]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return false };
+        self.0.get(first).is_some_and(|entry| if rest.is_empty() { entry.own } else { entry.below.contains(rest) })
+    }
+
+    /// Paths in either set.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut union = self.clone();
+        for (element, theirs) in &other.0 {
+            let entry = union.0.entry(element.clone()).or_default();
+            entry.own |= theirs.own;
+            entry.below = if entry.below.is_empty() { theirs.below.clone() } else { entry.below.union(&theirs.below) };
+        }
+        union
+    }
+
+    /// Paths in both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.kept(|element, entry| match other.0.get(element) {
+            Some(theirs) => Entry { own: entry.own && theirs.own, below: entry.below.intersection(&theirs.below) },
+            None => Entry::default(),
+        })
+    }
+
+    /// Paths of this set that are not in the other.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        self.kept(|element, entry| match other.0.get(element) {
+            Some(theirs) => Entry { own: entry.own && !theirs.own, below: entry.below.difference(&theirs.below) },
+            None => entry.clone(),
+        })
+    }
+
+    /// Paths of this set that neither are in the other nor lie below one that is.
+    #[must_use]
+    pub fn recursive_difference(&self, other: &Self) -> Self {
+        self.kept(|element, entry| match other.0.get(element) {
+            Some(theirs) if theirs.own => Entry::default(),
+            Some(theirs) => Entry { own: entry.own, below: entry.below.recursive_difference(&theirs.below) },
+            None => entry.clone(),
+        })
+    }
+
+    /// The entries after a change; those that say nothing any more are left out.
+    fn kept(&self, change: impl Fn(&str, &Entry) -> Entry) -> Self {
+        let changed = self.0.iter().map(|(element, entry)| (element.clone(), change(element, entry)));
+        Self(changed.filter(|(_, entry)| entry.own || !entry.below.is_empty()).collect())
+    }
+
+    /// Paths that no other path of the set is longer than.
+    #[must_use]
+    pub fn leaves(&self) -> Self {
+        self.kept(|_, entry| Entry { own: entry.own && entry.below.is_empty(), below: entry.below.leaves() })
+    }
+
+    /// Every path, in its elements, in order.
+    pub fn paths(&self) -> Vec<Vec<Box<str>>> {
+        fn collect(set: &Set, prefix: &mut Vec<Box<str>>, paths: &mut Vec<Vec<Box<str>>>) {
+            for (element, entry) in &set.0 {
+                prefix.push(element.clone());
+                if entry.own {
+                    paths.push(prefix.clone());
+                }
+                collect(&entry.below, prefix, paths);
+                prefix.pop();
+            }
+        }
+        let mut paths = Vec::new();
+        collect(self, &mut Vec::new(), &mut paths);
+        paths
+    }
+
+    /// A path as conflict messages print it: `.spec.containers[name="a"].image`.
+    pub fn describe(path: &[Box<str>]) -> String {
+        path.iter().map(|element| element::describe(element)).collect()
+    }
+
+    /// What the set holds below an element; `None` when nothing.
+    pub fn below(&self, element: &str) -> Option<&Self> {
+        self.0.get(element).map(|entry| &entry.below)
+    }
+
+    /// Whether the path of this one element is in the set.
+    pub fn owns(&self, element: &str) -> bool {
+        self.0.get(element).is_some_and(|entry| entry.own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn set(tree: Tree) -> Set {
+        Set::from_tree(&tree).expect("a set")
+    }
+
+    #[test]
+    fn sets_are_what_stands_on_the_wire() {
+        let check = |tree: Tree| assert_eq!(set(tree.clone()).to_tree(), tree);
+        check(json!({}));
+        check(json!({"f:data": {".": {}, "f:a": {}}}));
+        check(json!({"f:spec": {"f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:image": {}}}}}));
+        check(json!({"f:metadata": {"f:finalizers": {"v:\"example.com/f\"": {}, "i:3": {}}}}));
+        assert_eq!(set(json!({"k:{ \"b\": 1, \"a\": \"x\" }": {}})).to_tree(), json!({"k:{\"a\":\"x\",\"b\":1}": {}}));
+        for wrong in ["data", "x:y", "v:{", "k:[]", "i:x"] {
+            assert_eq!(Set::from_tree(&json!({ wrong: {} })), Err(FieldsError(wrong.to_owned())));
+        }
+    }
+
+    #[test]
+    fn paths_print_as_in_conflicts() {
+        let check = |tree: Tree, expected: &[&str]| {
+            let described: Vec<String> = set(tree).paths().iter().map(|path| Set::describe(path)).collect();
+            assert_eq!(described, expected);
+        };
+        check(json!({"f:data": {"f:a": {}, "f:b": {}}}), &[".data.a", ".data.b"]);
+        check(json!({"f:spec": {"k:{\"name\":\"a\",\"port\":80}": {".": {}, "f:image": {}}}}), &[".spec[name=\"a\",port=80]", ".spec[name=\"a\",port=80].image"]);
+        check(json!({"f:finalizers": {"v:\"x\"": {}}}), &[".finalizers[=\"x\"]"]);
+    }
+
+    #[test]
+    fn differences_take_paths_or_everything_below() {
+        let have = set(json!({"f:status": {".": {}, "f:a": {}, "f:b": {}}, "f:spec": {}}));
+        let without = set(json!({"f:status": {}}));
+        assert_eq!(have.difference(&without).to_tree(), json!({"f:status": {"f:a": {}, "f:b": {}}, "f:spec": {}}));
+        assert_eq!(have.recursive_difference(&without).to_tree(), json!({"f:spec": {}}));
+        assert_eq!(have.leaves().to_tree(), json!({"f:status": {"f:a": {}, "f:b": {}}, "f:spec": {}}));
+    }
+
+    fn any_set() -> impl Strategy<Value = Set> {
+        let path = prop::collection::vec(prop_oneof![Just("f:a"), Just("f:b"), Just("k:{\"n\":1}"), Just("v:\"x\"")], 1..4);
+        prop::collection::vec(path, 0..6).prop_map(|paths| {
+            let mut set = Set::default();
+            for path in paths {
+                let path: Vec<Box<str>> = path.into_iter().map(Into::into).collect();
+                set.insert(&path);
+            }
+            set
+        })
+    }
+
+    proptest! {
+        /// Sets over a trie obey what sets over paths obey.
+        #[test]
+        fn operations_agree_with_sets_of_paths(a in any_set(), b in any_set()) {
+            let paths = |set: &Set| set.paths().into_iter().collect::<std::collections::BTreeSet<_>>();
+            let (pa, pb) = (paths(&a), paths(&b));
+            prop_assert_eq!(paths(&a.union(&b)), pa.union(&pb).cloned().collect());
+            prop_assert_eq!(paths(&a.intersection(&b)), pa.intersection(&pb).cloned().collect());
+            prop_assert_eq!(paths(&a.difference(&b)), pa.difference(&pb).cloned().collect());
+            prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
+            prop_assert_eq!(Set::from_tree(&a.to_tree()), Ok(a.clone()));
+            prop_assert!(a.iter_contains(&pa));
+        }
+    }
+
+    impl Set {
+        fn iter_contains(&self, paths: &std::collections::BTreeSet<Vec<Box<str>>>) -> bool {
+            paths.iter().all(|path| self.contains(path))
+        }
+    }
+}
