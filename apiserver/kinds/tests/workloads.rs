@@ -85,6 +85,9 @@ fn run(
 ) -> Result<(Vec<Error>, Vec<String>), String> {
     conform(strategy, object)?;
     strategy.default(object);
+    let once = object.clone();
+    strategy.default(object);
+    same(&object.to_string(), &once.to_string())?;
     if strategy.resource().plural == "pods" && sub == Subresource::None {
         admit(object, old)?;
     }

@@ -186,7 +186,7 @@ fn is_iqn(rest: &str) -> bool {
         !authority.is_empty()
             && authority.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
             && !name.is_empty()
-            && !name.contains(|c: char| c.is_whitespace() || "^,;*&$|".contains(c))
+            && !name.contains(|c: char| c.is_whitespace() || ",;*&$|".contains(c))
     })
 }
 
