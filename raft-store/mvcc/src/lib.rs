@@ -16,6 +16,7 @@
 
 mod hash;
 mod history;
+mod order;
 mod precondition;
 pub mod records;
 mod state;

@@ -6,35 +6,28 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use crate::hash::StateHash;
 use crate::history::{Compacted, History};
+use crate::order::{Owned, OwnerQuery, Place, Stored, TagQuery, Tagged};
 use crate::types::{Change, ChangeKind, Entry, Key, Revision};
 
-type Place = (Arc<str>, Arc<str>);
-
-/// Resource, attribute, value.
-type IndexKey = (Arc<str>, Arc<str>, Arc<str>);
-
-/// The objects of one resource in (namespace, name) order.
-#[derive(Debug, Clone, Default)]
-struct Table {
-    entries: OrdMap<Place, Arc<Entry>>,
-}
-
 /// The state at one revision. Cheap to clone, never changes under its reader.
+///
+/// The trees hold nothing but pointers to entries, in different orders: a key or an index value is
+/// stored once, in the object itself.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     revision: Revision,
-    tables: OrdMap<Arc<str>, Table>,
+    /// Resource to its objects in (namespace, name) order; resources without objects are absent.
+    tables: OrdMap<Arc<str>, OrdSet<Stored>>,
     /// (namespace, resource) to the number of objects; pairs without objects are absent.
-    counts: OrdMap<Place, usize>,
-    /// To the objects with that value. Nested, so that an index over one value
-    /// costs one lookup and its scan touches nothing else.
-    attributes: OrdMap<IndexKey, Table>,
-    /// Owner's uid to what it owns, in key order.
-    owners: OrdMap<Arc<str>, OrdMap<Key, Arc<Entry>>>,
+    counts: OrdMap<(Arc<str>, Arc<str>), usize>,
+    /// One for each attribute of each object, by (resource, attribute, value, namespace, name).
+    attributes: OrdSet<Tagged>,
+    /// One for each owner of each object, by (owner, key).
+    owners: OrdSet<Owned>,
     hash: StateHash,
 }
 
@@ -56,7 +49,8 @@ impl View {
 
     /// The object at a key, borrowed.
     pub fn entry(&self, key: &Key) -> Option<&Arc<Entry>> {
-        self.tables.get(&key.resource)?.entries.get(&(key.namespace.clone(), key.name.clone()))
+        let place = Place { namespace: &key.namespace, name: &key.name };
+        self.tables.get(&key.resource)?.get(&place).map(|stored| &stored.0)
     }
 
     /// The objects of a resource, in one namespace or all, in (namespace, name) order, strictly after a
@@ -67,19 +61,22 @@ impl View {
         namespace: Option<&str>,
         after: Option<(&str, &str)>,
     ) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
-        self.tables.get(resource).into_iter().flat_map({
-            let wanted = namespace.map(Arc::<str>::from);
-            let start = start_of(namespace, after);
-            move |table| table.from(start.clone(), wanted.clone())
+        let wanted = namespace.map(Box::<str>::from);
+        let from = self
+            .tables
+            .get(resource)
+            .map(|table| table.range((start_of(namespace, after), Bound::Unbounded)));
+        from.into_iter().flatten().map(|stored| &stored.0).take_while(move |entry| {
+            wanted.as_ref().is_none_or(|wanted| *entry.object.key.namespace == **wanted)
         })
     }
 
     /// How many objects of a resource there are, in one namespace or all.
     pub fn count(&self, resource: &str, namespace: Option<&str>) -> usize {
         match namespace {
-            None => self.tables.get(resource).map_or(0, |table| table.entries.len()),
+            None => self.tables.get(resource).map_or(0, OrdSet::len),
             Some(namespace) => {
-                let place: Place = (namespace.into(), resource.into());
+                let place = (namespace.into(), resource.into());
                 self.counts.get(&place).copied().unwrap_or(0)
             }
         }
@@ -91,7 +88,7 @@ impl View {
         namespace: &str,
     ) -> impl Iterator<Item = (&'a Arc<str>, usize)> + use<'a> {
         let namespace: Arc<str> = namespace.into();
-        let start: Place = (namespace.clone(), "".into());
+        let start: (Arc<str>, Arc<str>) = (namespace.clone(), "".into());
         self.counts
             .range(start..)
             .take_while(move |((here, _), _)| *here == namespace)
@@ -105,13 +102,20 @@ impl View {
         name: &str,
         value: &str,
     ) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
-        let index = (resource.into(), name.into(), value.into());
-        self.attributes.get(&index).into_iter().flat_map(|table| table.entries.values())
+        let query = TagQuery { resource, name, value };
+        let mut postings = self.attributes.range((Bound::Included(query), Bound::Unbounded));
+        let first = postings.next().filter(|first| first.is(&query));
+        let rest = postings.take_while(move |posting| first.is_some_and(|first| posting.same_group(first)));
+        first.into_iter().chain(rest).map(Tagged::entry)
     }
 
     /// Everything an owner owns, of any resource, in key order.
     pub fn by_owner<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
-        self.owners.get(uid).into_iter().flat_map(|owned| owned.values())
+        let query = OwnerQuery { uid };
+        let mut postings = self.owners.range((Bound::Included(query), Bound::Unbounded));
+        let first = postings.next().filter(|first| first.is(&query));
+        let rest = postings.take_while(move |posting| first.is_some_and(|first| posting.same_group(first)));
+        first.into_iter().chain(rest).map(Owned::entry)
     }
 
     /// The resources that have objects.
@@ -121,12 +125,12 @@ impl View {
 
     /// Every object, in key order.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.tables.values().flat_map(|table| table.entries.values())
+        self.tables.values().flatten().map(|stored| &stored.0)
     }
 
     /// The number of objects.
     pub fn len(&self) -> usize {
-        self.tables.values().map(|table| table.entries.len()).sum()
+        self.tables.values().map(OrdSet::len).sum()
     }
 
     /// Whether there is no object.
@@ -189,8 +193,8 @@ impl View {
 
     fn store(&mut self, entry: &Arc<Entry>, new: bool) {
         let key = &entry.object.key;
-        let before = self.tables.entry(key.resource.clone()).or_default().put(entry);
-        assert_eq!(before, !new, "an index disagrees with the table about {key}");
+        let before = self.tables.entry(key.resource.clone()).or_default().insert(Stored(entry.clone()));
+        assert_eq!(before.is_none(), new, "an index disagrees with the table about {key}");
         if new {
             *self.counts.entry((key.namespace.clone(), key.resource.clone())).or_insert(0) += 1;
         }
@@ -199,7 +203,8 @@ impl View {
     fn forget(&mut self, entry: &Arc<Entry>) {
         let key = &entry.object.key;
         let table = self.tables.get_mut(&key.resource).expect("a stored object has a table");
-        if table.take(key) {
+        table.remove(&Place { namespace: &key.namespace, name: &key.name });
+        if table.is_empty() {
             self.tables.remove(&key.resource);
         }
         let place = (key.namespace.clone(), key.resource.clone());
@@ -210,70 +215,39 @@ impl View {
         }
     }
 
+    /// Overwrites what an earlier version of the object had in the same places.
     fn index(&mut self, entry: &Arc<Entry>) {
-        let object = &entry.object;
-        for (name, value) in &object.attributes {
-            let index = (object.key.resource.clone(), name.clone(), value.clone());
-            self.attributes.entry(index).or_default().put(entry);
+        for posting in Tagged::all(entry) {
+            self.attributes.insert(posting);
         }
-        for owner in &object.owners {
-            self.owners.entry(owner.clone()).or_default().insert(object.key.clone(), entry.clone());
+        for posting in Owned::all(entry) {
+            self.owners.insert(posting);
         }
     }
 
     /// Removes from the indexes what `after` does not overwrite there.
     fn unindex(&mut self, entry: &Arc<Entry>, after: Option<&Arc<Entry>>) {
-        let object = &entry.object;
-        for attribute in &object.attributes {
-            if after.is_some_and(|after| after.object.attributes.contains(attribute)) {
-                continue;
-            }
-            let index = (object.key.resource.clone(), attribute.0.clone(), attribute.1.clone());
-            if self.attributes.get_mut(&index).is_some_and(|table| table.take(&object.key)) {
-                self.attributes.remove(&index);
+        for posting in Tagged::all(entry) {
+            if after.is_none_or(|after| !after.object.attributes.contains(posting.attribute())) {
+                self.attributes.remove(&posting);
             }
         }
-        for owner in &object.owners {
-            if after.is_some_and(|after| after.object.owners.contains(owner)) {
-                continue;
-            }
-            let Some(owned) = self.owners.get_mut(owner) else { continue };
-            owned.remove(&object.key);
-            if owned.is_empty() {
-                self.owners.remove(owner);
+        for posting in Owned::all(entry) {
+            if after.is_none_or(|after| !after.object.owners.contains(posting.uid())) {
+                self.owners.remove(&posting);
             }
         }
-    }
-}
-
-impl Table {
-    /// Returns whether the key was present before.
-    fn put(&mut self, entry: &Arc<Entry>) -> bool {
-        let key = &entry.object.key;
-        self.entries.insert((key.namespace.clone(), key.name.clone()), entry.clone()).is_some()
-    }
-
-    /// Returns whether the table is empty now.
-    fn take(&mut self, key: &Key) -> bool {
-        self.entries.remove(&(key.namespace.clone(), key.name.clone()));
-        self.entries.is_empty()
-    }
-
-    fn from(&self, start: Bound<Place>, namespace: Option<Arc<str>>) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries
-            .range((start, Bound::Unbounded))
-            .take_while(move |((here, _), _)| namespace.as_ref().is_none_or(|wanted| here == wanted))
-            .map(|(_, entry)| entry)
     }
 }
 
 /// Where a list begins: at its namespace, or after the given place if that lies further on.
-fn start_of(namespace: Option<&str>, after: Option<(&str, &str)>) -> Bound<Place> {
-    let first = namespace.map(|namespace| (namespace, ""));
+fn start_of<'a>(namespace: Option<&'a str>, after: Option<(&'a str, &'a str)>) -> Bound<Place<'a>> {
+    let first = namespace.map(|namespace| Place { namespace, name: "" });
+    let after = after.map(|(namespace, name)| Place { namespace, name });
     match (first, after) {
         (None, None) => Bound::Unbounded,
-        (Some((namespace, name)), None) => Bound::Included((namespace.into(), name.into())),
-        (Some(first), Some(after)) if after < first => Bound::Included((first.0.into(), first.1.into())),
-        (_, Some((namespace, name))) => Bound::Excluded((namespace.into(), name.into())),
+        (Some(first), None) => Bound::Included(first),
+        (Some(first), Some(after)) if after < first => Bound::Included(first),
+        (_, Some(after)) => Bound::Excluded(after),
     }
 }

@@ -216,41 +216,37 @@ fn same_objects(view: &View, model: &Model, at: u64) -> Result<(), TestCaseError
     let held: Vec<Version> = view.entries().map(|entry| version(entry)).collect();
     prop_assert_eq!(&held, &objects.values().cloned().collect::<Vec<_>>());
     prop_assert_eq!(view.len(), objects.len());
-    let found = |interest: &Interest| -> Vec<Key> {
-        objects
-            .values()
-            .filter(|(object, ..)| matches(interest, object))
-            .map(|(object, ..)| object.key.clone())
-            .collect()
+    let found = |interest: &Interest| -> Vec<Version> {
+        objects.values().filter(|(object, ..)| matches(interest, object)).cloned().collect()
     };
     for resource in RESOURCES.map(Arc::<str>::from) {
         let all = found(&Interest::Resource(resource.clone()));
         prop_assert_eq!(view.count(&resource, None), all.len());
-        prop_assert_eq!(&keys(view.list(&resource, None, None)), &all);
-        for (skipped, key) in all.iter().enumerate() {
-            let rest = view.list(&resource, None, Some((&key.namespace, &key.name)));
-            prop_assert_eq!(&keys(rest)[..], &all[skipped + 1..]);
+        prop_assert_eq!(&versions(view.list(&resource, None, None)), &all);
+        for (skipped, (object, ..)) in all.iter().enumerate() {
+            let rest = view.list(&resource, None, Some((&object.key.namespace, &object.key.name)));
+            prop_assert_eq!(&versions(rest)[..], &all[skipped + 1..]);
         }
         for namespace in NAMESPACES.map(Arc::<str>::from) {
-            let wanted =
-                found(&Interest::Namespace { resource: resource.clone(), namespace: namespace.clone() });
-            prop_assert_eq!(view.count(&resource, Some(&namespace)), wanted.len());
-            prop_assert_eq!(&keys(view.list(&resource, Some(&namespace), None)), &wanted);
+            let (resource, namespace) = (resource.clone(), namespace.clone());
+            let listed = versions(view.list(&resource, Some(&namespace), None));
+            prop_assert_eq!(view.count(&resource, Some(&namespace)), listed.len());
+            prop_assert_eq!(listed, found(&Interest::Namespace { resource, namespace }));
         }
         for (name, value) in [("node", "1"), ("node", "2"), ("phase", "1"), ("phase", "2")] {
             let (name, value): (Arc<str>, Arc<str>) = (name.into(), value.into());
-            let listed = keys(view.by_attribute(&resource, &name, &value));
+            let listed = versions(view.by_attribute(&resource, &name, &value));
             prop_assert_eq!(listed, found(&Interest::Attribute { resource: resource.clone(), name, value }));
         }
     }
     for owner in ["o1", "o2"] {
-        prop_assert_eq!(keys(view.by_owner(owner)), found(&Interest::Owner(owner.into())));
+        prop_assert_eq!(versions(view.by_owner(owner)), found(&Interest::Owner(owner.into())));
     }
     Ok(())
 }
 
-fn keys<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<Key> {
-    entries.map(|entry| entry.object.key.clone()).collect()
+fn versions<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<Version> {
+    entries.map(|entry| version(entry)).collect()
 }
 
 fn same_past(state: &State, model: &Model) -> Result<(), TestCaseError> {
