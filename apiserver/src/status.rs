@@ -177,6 +177,9 @@ pub enum ApiError {
         /// The findings as one text, when it differs from joining the causes.
         joined: Option<String>,
     },
+    /// A patch that does not apply.
+    #[error("{0}")]
+    Unprocessable(String),
     /// An eviction or an overload that may be retried.
     #[error("{text}")]
     TooManyRequests {
@@ -299,7 +302,7 @@ impl ApiError {
             Self::Expired { .. } => 410,
             Self::TooLarge(_) => 413,
             Self::UnsupportedPatchType | Self::UnsupportedMediaType(_) => 415,
-            Self::Invalid { .. } => 422,
+            Self::Invalid { .. } | Self::Unprocessable(_) => 422,
             Self::TooManyRequests { .. } => 429,
             Self::Internal(_) | Self::Plain(_) => 500,
             Self::Unavailable(_) => 503,
@@ -321,7 +324,7 @@ impl ApiError {
             Self::Expired { .. } => "Expired",
             Self::TooLarge(_) => "RequestEntityTooLarge",
             Self::UnsupportedPatchType | Self::UnsupportedMediaType(_) => "UnsupportedMediaType",
-            Self::Invalid { .. } => "Invalid",
+            Self::Invalid { .. } | Self::Unprocessable(_) => "Invalid",
             Self::TooManyRequests { .. } => "TooManyRequests",
             Self::Internal(_) => "InternalError",
             Self::Plain(_) | Self::InsufficientStorage(_) => "",
@@ -375,7 +378,7 @@ impl ApiError {
             Self::Internal(text) => {
                 Some(Details { causes: vec![Cause { reason: String::new(), message: text.clone(), field: String::new() }], ..Details::default() })
             }
-            Self::NoSuchResource | Self::MethodNotAllowed | Self::NoRepresentation(_) | Self::UnsupportedPatchType => {
+            Self::NoSuchResource | Self::MethodNotAllowed | Self::NoRepresentation(_) | Self::UnsupportedPatchType | Self::Unprocessable(_) => {
                 Some(Details::default())
             }
             Self::Timeout(_) => Some(Details::default()),

@@ -1,27 +1,81 @@
 //! managedFields of plain writes: who set what. Decides when ownership is
-//! recorded; how, is the schema's.
+//! recorded and which fields a write cannot own; how, is the schema's.
 
 use crate::catalog::Kind;
+use crate::clock;
 use crate::context::Context;
 use crate::options::WriteOptions;
 use kinds::{Subresource, tree};
 use schema::Tree;
+use schema::fields::{self, Set, Write};
 
 /// Records the creator.
 pub(crate) fn on_create(context: &Context, kind: &Kind, options: &WriteOptions, wanted: &mut Tree) {
-    let _ = (context, kind, options);
-    tree::remove(wanted, "metadata.managedFields");
+    record(context, kind, Subresource::None, options, wanted, None);
 }
 
 /// Records the updater.
 pub(super) fn on_update(context: &Context, kind: &Kind, sub: Subresource, options: &WriteOptions, wanted: &mut Tree, old: &Tree) {
-    let _ = (context, kind, sub, options);
-    tree::carry_over(wanted, old, "metadata.managedFields");
+    record(context, kind, sub, options, wanted, Some(old));
+}
+
+fn record(context: &Context, kind: &Kind, sub: Subresource, options: &WriteOptions, wanted: &mut Tree, old: Option<&Tree>) {
+    let agent;
+    let manager = if options.field_manager.is_empty() {
+        agent = context.user_agent_manager();
+        agent.as_str()
+    } else {
+        options.field_manager.as_str()
+    };
+    let write = Write {
+        manager,
+        api_version: &kind.api_version,
+        subresource: sub.as_str(),
+        time: &clock::seconds(context.now),
+        reset: &reset_fields(kind, sub),
+        others: &[],
+    };
+    fields::update_managers(kind.schema, old, wanted, &write);
+}
+
+/// What a write through this part resets, so that nobody comes to own it that way.
+fn reset_fields(kind: &Kind, sub: Subresource) -> Set {
+    match (sub, kind.resource.plural.as_str()) {
+        (Subresource::Status, "pods") => Set::of_fields(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
+        (Subresource::Status, "deployments") => Set::of_fields(&[&["spec"], &["metadata", "labels"]]),
+        (Subresource::Status, _) => Set::of_fields(&[&["spec"]]),
+        _ if kind.subresource("status").is_some() => Set::of_fields(&[&["status"]]),
+        _ => Set::of_fields(&[]),
+    }
 }
 
 /// An update that changes nothing but the times in managedFields changes nothing.
 pub(super) fn keep_times(wanted: &mut Tree, old: &Tree) {
-    let _ = (wanted, old);
+    let same = |key: &str| key == "metadata" || wanted.get(key) == old.get(key);
+    let keys = wanted.as_object().into_iter().chain(old.as_object()).flat_map(|map| map.keys());
+    if !keys.into_iter().all(|key| same(key)) || !same_metadata(&wanted["metadata"], &old["metadata"]) {
+        return;
+    }
+    tree::carry_over(wanted, old, "metadata.managedFields");
+}
+
+fn same_metadata(wanted: &Tree, old: &Tree) -> bool {
+    let keys = wanted.as_object().into_iter().chain(old.as_object()).flat_map(|map| map.keys());
+    keys.into_iter().all(|key| match key.as_str() {
+        "managedFields" => same_managers(&wanted[key], &old[key]),
+        _ => wanted.get(key) == old.get(key),
+    })
+}
+
+fn same_managers(wanted: &Tree, old: &Tree) -> bool {
+    let list = |tree: &Tree| tree.as_array().cloned().unwrap_or_default();
+    let (wanted, old) = (list(wanted), list(old));
+    let timeless = |entry: &Tree| {
+        let mut entry = entry.clone();
+        tree::remove(&mut entry, "time");
+        entry
+    };
+    wanted.len() == old.len() && wanted.iter().all(|entry| old.iter().any(|other| timeless(entry) == timeless(other)))
 }
 
 /// Takes the stored revision out of a tree that is about to get a wanted one.

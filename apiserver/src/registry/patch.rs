@@ -11,6 +11,7 @@ use crate::reply::Reply;
 use crate::status::{ApiError, ApiResult, Cause};
 use axum::body::Body;
 use kinds::{Subresource, tree};
+use schema::patch::{self, PatchError};
 use schema::{Tree, decode};
 
 /// Patches the object the path names.
@@ -58,37 +59,46 @@ impl Patch {
         let prefix = if patch_type == PatchType::Strategic { "" } else { "error decoding patch: " };
         let bad = |why: &dyn std::fmt::Display| ApiError::BadRequest(format!("{prefix}{why}"));
         let (tree, duplicates) = decode::json(bytes).map_err(|error| bad(&error))?;
-        let wanted = if patch_type == PatchType::Json { "[]handlers.jsonPatchOp" } else { "map[string]interface {}" };
-        let fits = match patch_type {
-            PatchType::Json => tree.is_array() || tree.is_null(),
-            _ => tree.is_object() || tree.is_null(),
+        let strict = match (&tree, patch_type) {
+            (Tree::Array(operations), PatchType::Json) => {
+                if operations.len() > patch::OPERATIONS_MAX {
+                    let text = format!("The allowed maximum operations in a JSON patch is {}, got {}", patch::OPERATIONS_MAX, operations.len());
+                    return Err(ApiError::TooLarge(format!("Request entity too large: {text}")));
+                }
+                let read = decode::typed(patch::operations_schema(), decode::Syntax::Json, bytes).map_err(|error| bad(&error))?;
+                read.strict.into_iter().map(|text| format!("json patch {text}")).collect()
+            }
+            (Tree::Null, PatchType::Json | PatchType::Strategic) => Vec::new(),
+            (Tree::Null, PatchType::Merge) => return Err(ApiError::BadRequest("Invalid JSON Patch".into())),
+            (Tree::Object(_), PatchType::Merge | PatchType::Strategic) => duplicates,
+            (other, _) => return Err(bad(&mismatch(other, patch_type))),
         };
-        if !fits {
-            let have = match &tree {
-                Tree::Array(_) => "array",
-                Tree::Object(_) => "object",
-                Tree::String(_) => "string",
-                Tree::Bool(_) => "bool",
-                _ => "number",
-            };
-            return Err(bad(&format!("json: cannot unmarshal {have} into Go value of type {wanted}")));
-        }
-        let strict = duplicates;
+        let tree = match (tree, patch_type) {
+            (Tree::Null, PatchType::Json) => Tree::Array(Vec::new()),
+            (Tree::Null, _) => Tree::Object(serde_json::Map::new()),
+            (tree, _) => tree,
+        };
         Ok(Self { patch_type, tree, strict })
     }
 
     /// The patched object, decoded and defaulted as a body would be.
     pub(super) fn apply(&self, context: &Context, expected: Expected<'_>, old: &Tree, validation: FieldValidation) -> ApiResult<Tree> {
-        let mut wanted = match self.patch_type {
-            PatchType::Merge => merge(old, &self.tree),
-            _ => return Err(ApiError::UnsupportedPatchType),
+        let patched = match self.patch_type {
+            PatchType::Json => patch::json(old, &self.tree),
+            PatchType::Merge => patch::merge(old, &self.tree),
+            _ => patch::strategic(expected.schema, old, &self.tree),
         };
-        let unknown = decode::conform(expected.schema, &mut wanted).map_err(|error| self.invalid(&wanted, &error.to_string()))?;
+        let mut wanted = patched.map_err(patch_error)?;
+        let shown = match self.patch_type {
+            PatchType::Strategic => patch::go_text(&self.tree),
+            _ => wanted.to_string(),
+        };
+        let unknown = self.conform(expected, &mut wanted).map_err(|why| invalid(&shown, &why))?;
         schema::default::apply(expected.schema, &mut wanted);
         let complaints: Vec<String> = self.strict.iter().cloned().chain(unknown.iter().map(|path| decode::unknown_field(path))).collect();
         match validation {
             FieldValidation::Strict if !complaints.is_empty() => {
-                return Err(self.invalid(&wanted, &format!("strict decoding error: {}", complaints.join(", "))));
+                return Err(invalid(&shown, &format!("strict decoding error: {}", complaints.join(", "))));
             }
             FieldValidation::Warn => complaints.into_iter().for_each(|text| context.warnings.add(text)),
             _ => {}
@@ -96,45 +106,42 @@ impl Patch {
         Ok(wanted)
     }
 
-    /// A patch whose outcome is no object of the kind: 422 about the patch itself.
-    fn invalid(&self, wanted: &Tree, why: &str) -> ApiError {
-        let shown = match self.patch_type {
-            PatchType::Strategic => kinds::field::quote(&go_print(&self.tree)),
-            PatchType::Json => kinds::field::quote(&self.tree.to_string()),
-            _ => kinds::field::quote(&self.tree.to_string()),
-        };
-        let _ = wanted;
-        let message = format!("Invalid value: {shown}: {why}");
-        let cause = Cause { reason: "FieldValueInvalid".into(), message, field: "patch".into() };
-        ApiError::Invalid { group: String::new(), kind: String::new(), name: String::new(), causes: vec![cause], joined: None }
+    fn conform(&self, expected: Expected<'_>, wanted: &mut Tree) -> Result<Vec<String>, String> {
+        if self.patch_type == PatchType::Strategic {
+            return patch::restore(expected.schema, wanted);
+        }
+        let (version, kind) = decode::type_meta(wanted).map_err(|error| error.to_string())?;
+        if !kind.is_empty() && (kind != expected.kind || version != expected.api_version()) {
+            let (_, short) = version.split_once('/').unwrap_or(("", version));
+            return Err(format!("unable to decode {short}, Kind={kind} into {}", expected.kind));
+        }
+        decode::conform(expected.schema, wanted).map_err(|error| error.to_string())
     }
 }
 
-/// A tree as Go's `%v` prints a map.
-fn go_print(tree: &Tree) -> String {
-    match tree {
-        Tree::Null => "<nil>".to_owned(),
-        Tree::String(text) => text.clone(),
-        Tree::Array(items) => format!("[{}]", items.iter().map(go_print).collect::<Vec<_>>().join(" ")),
-        Tree::Object(map) => {
-            let mut pairs: Vec<(&String, &Tree)> = map.iter().collect();
-            pairs.sort_by_key(|(key, _)| *key);
-            format!("map[{}]", pairs.iter().map(|(key, value)| format!("{key}:{}", go_print(value))).collect::<Vec<_>>().join(" "))
-        }
-        other => other.to_string(),
-    }
+fn mismatch(tree: &Tree, patch_type: PatchType) -> String {
+    let have = match tree {
+        Tree::Array(_) => "array",
+        Tree::Object(_) => "object",
+        Tree::String(_) => "string",
+        Tree::Bool(_) => "bool",
+        _ => "number",
+    };
+    let wanted = if patch_type == PatchType::Json { "[]handlers.jsonPatchOp" } else { "map[string]interface {}" };
+    format!("json: cannot unmarshal {have} into Go value of type {wanted}")
 }
 
-fn merge(old: &Tree, patch: &Tree) -> Tree {
-    let Tree::Object(patch) = patch else { return patch.clone() };
-    let mut out = old.as_object().cloned().unwrap_or_default();
-    for (key, value) in patch {
-        if value.is_null() {
-            out.remove(key);
-        } else {
-            let merged = merge(out.get(key).unwrap_or(&Tree::Null), value);
-            out.insert(key.clone(), merged);
-        }
+/// A patch whose outcome is no object of the kind: 422 about the patch itself.
+fn invalid(shown: &str, why: &str) -> ApiError {
+    let message = format!("Invalid value: {}: {why}", kinds::field::quote(shown));
+    let cause = Cause { reason: "FieldValueInvalid".into(), message, field: "patch".into() };
+    ApiError::Invalid { group: String::new(), kind: String::new(), name: String::new(), causes: vec![cause], joined: None }
+}
+
+fn patch_error(error: PatchError) -> ApiError {
+    match error {
+        PatchError::Malformed(text) => ApiError::BadRequest(text),
+        PatchError::Broken(text) => ApiError::Plain(text),
+        refused => ApiError::Unprocessable(refused.to_string()),
     }
-    Tree::Object(out)
 }

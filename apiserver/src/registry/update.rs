@@ -111,10 +111,8 @@ struct Update<'a> {
 impl Update<'_> {
     /// One try; `None` when what was read has changed.
     async fn run(&self, key: &Key, mut wanted: Tree) -> ApiResult<Option<Written>> {
-        if let Tree::Object(map) = &mut wanted {
-            map.remove(PATCHED);
-        }
-        self.check_preconditions(&mut wanted)?;
+        let patched = wanted.as_object_mut().is_some_and(|map| map.remove(PATCHED).is_some());
+        self.check_preconditions(&mut wanted, patched)?;
         managed::on_update(self.context, self.kind, self.sub, self.options, &mut wanted, &self.old);
         let mut preconditions = vec![Precondition::AtRevision(key.clone(), self.entry.revision)];
         let (context, kind) = (self.context, self.kind);
@@ -133,7 +131,7 @@ impl Update<'_> {
         self.store(key, wanted, preconditions).await
     }
 
-    fn check_preconditions(&self, wanted: &mut Tree) -> ApiResult<()> {
+    fn check_preconditions(&self, wanted: &mut Tree, patched: bool) -> ApiResult<()> {
         let revision = tree::str_at(wanted, "metadata.resourceVersion").to_owned();
         let (resource, name) = (&self.kind.group_resource, &self.context.info.path_name);
         if !revision.is_empty() {
@@ -150,7 +148,8 @@ impl Update<'_> {
             crate::codec::set_revision(wanted, self.entry.revision);
         }
         let uid = tree::str_at(wanted, "metadata.uid");
-        if !uid.is_empty() && uid != &*self.entry.object.uid {
+        // A patch is applied to what is stored, so another uid in it is a change like any other.
+        if !patched && !uid.is_empty() && uid != &*self.entry.object.uid {
             let text = format!(
                 "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
                 storage_path(self.kind, self.context), self.entry.object.uid
