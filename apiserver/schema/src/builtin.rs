@@ -44,11 +44,16 @@ fn special(name: &str) -> Option<Shape> {
     if let Some(last) = name.strip_prefix(APIEXTENSIONS) {
         return match last {
             "JSON" => Some(Shape::Any),
-            "JSONSchemaPropsOrBool" => Some(Shape::Either { object: props(), other: plain("bool", Shape::Boolean) }),
-            "JSONSchemaPropsOrArray" => Some(Shape::Either { object: props(), other: list("[]v1.JSONSchemaProps", props()) }),
-            "JSONSchemaPropsOrStringArray" => {
-                Some(Shape::Either { object: props(), other: list("[]string", plain("string", Shape::String)) })
+            "JSONSchemaPropsOrBool" => {
+                Some(Shape::Either { object: props(), other: plain("bool", Shape::Boolean) })
             }
+            "JSONSchemaPropsOrArray" => {
+                Some(Shape::Either { object: props(), other: list("[]v1.JSONSchemaProps", props()) })
+            }
+            "JSONSchemaPropsOrStringArray" => Some(Shape::Either {
+                object: props(),
+                other: list("[]string", plain("string", Shape::String)),
+            }),
             _ => None,
         };
     }
@@ -119,7 +124,10 @@ fn rename(schema: &mut Schema, go: &str) {
     schema.go = go.to_owned().into();
     let (child, part) = match &mut schema.shape {
         Shape::List(list) => (&mut list.item, go.strip_prefix("[]")),
-        Shape::Map(map) => (&mut map.value, go.strip_prefix("map[").and_then(|rest| rest.split_once(']')).map(|(_, value)| value)),
+        Shape::Map(map) => (
+            &mut map.value,
+            go.strip_prefix("map[").and_then(|rest| rest.split_once(']')).map(|(_, value)| value),
+        ),
         _ => return,
     };
     if let (Child::Owned(inner), Some(part)) = (child, part) {
@@ -149,7 +157,11 @@ fn collect_omissions(package: &str, name: &str, found: &mut HashMap<&'static str
 }
 
 fn extensions(json: &str) -> Object {
-    if json.len() <= 2 { Object::new() } else { serde_json::from_str(json).expect("extensions in the table are JSON") }
+    if json.len() <= 2 {
+        Object::new()
+    } else {
+        serde_json::from_str(json).expect("extensions in the table are JSON")
+    }
 }
 
 /// A default stands in the table as JSON, or as a bare word for a string.

@@ -176,7 +176,10 @@ pub fn go_quoted(text: &str) -> String {
             other if (other as u32) < 0x20 || other == '\x7f' => {
                 write!(out, "\\x{:02x}", other as u32).expect("a string takes any text");
             }
-            other if (0x80..=0xa0).contains(&(other as u32)) || matches!(other as u32, 0xad | 0x2028 | 0x2029 | 0xfeff) => {
+            other
+                if (0x80..=0xa0).contains(&(other as u32))
+                    || matches!(other as u32, 0xad | 0x2028 | 0x2029 | 0xfeff) =>
+            {
                 write!(out, "\\u{:04x}", other as u32).expect("a string takes any text");
             }
             other => out.push(other),

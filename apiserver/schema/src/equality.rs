@@ -9,7 +9,9 @@ use crate::{Object, Tree};
 pub fn semantic_equal(a: &Tree, b: &Tree) -> bool {
     match (a, b) {
         (Tree::Object(a), Tree::Object(b)) => objects_equal(a, b),
-        (Tree::Array(a), Tree::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| semantic_equal(a, b)),
+        (Tree::Array(a), Tree::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| semantic_equal(a, b))
+        }
         _ => a == b || (is_nothing(a) && is_nothing(b)),
     }
 }

@@ -38,7 +38,9 @@ impl IntOrString {
     /// Reads a tree's value; `None` when it is neither.
     pub fn from_tree(tree: &Tree) -> Option<Self> {
         match tree {
-            Tree::Number(number) => number.as_i64().and_then(|value| i32::try_from(value).ok()).map(Self::Int),
+            Tree::Number(number) => {
+                number.as_i64().and_then(|value| i32::try_from(value).ok()).map(Self::Int)
+            }
             Tree::String(text) => Some(Self::Text(text.clone())),
             _ => None,
         }
@@ -85,6 +87,9 @@ mod tests {
         check("25%".into(), 10, 3, 2);
         check("100%".into(), 7, 7, 7);
         check("0%".into(), 7, 0, 0);
-        assert_eq!(IntOrString::Text("3".to_owned()).scaled(1, Rounding::Up), Err(ScaleError::NotAPercentage));
+        assert_eq!(
+            IntOrString::Text("3".to_owned()).scaled(1, Rounding::Up),
+            Err(ScaleError::NotAPercentage)
+        );
     }
 }

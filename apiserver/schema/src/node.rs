@@ -202,9 +202,9 @@ impl Deref for Child {
     fn deref(&self) -> &Schema {
         match self {
             Child::Owned(schema) => schema,
-            Child::Named(name, cell) => {
-                cell.get_or_init(|| crate::definition(name).expect("the table names only definitions that it holds"))
-            }
+            Child::Named(name, cell) => cell.get_or_init(|| {
+                crate::definition(name).expect("the table names only definitions that it holds")
+            }),
         }
     }
 }

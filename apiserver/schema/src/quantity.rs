@@ -89,12 +89,19 @@ impl Quantity {
     }
 
     /// Small numbers; `None` hands over to [`Self::slow`]. Some texts count as canonical although they could be shorter.
-    fn fast(text: &str, parts: &Parts<'_>, exponent: i32, format: Format) -> Option<Result<Self, QuantityError>> {
+    fn fast(
+        text: &str,
+        parts: &Parts<'_>,
+        exponent: i32,
+        format: Format,
+    ) -> Option<Result<Self, QuantityError>> {
         let (whole, fraction) = (parts.whole.len() as i32, parts.fraction.len() as i32);
         let (precision, scale, mantissa) = match format {
-            Format::BinarySi if exponent >= 0 && fraction == 0 => {
-                (15 - whole - (exponent as f32 * 3.0 / 10.0) as i32 - 1, 0, 1_i64.checked_shl(exponent as u32)?)
-            }
+            Format::BinarySi if exponent >= 0 && fraction == 0 => (
+                15 - whole - (exponent as f32 * 3.0 / 10.0) as i32 - 1,
+                0,
+                1_i64.checked_shl(exponent as u32)?,
+            ),
             Format::BinarySi => return None,
             _ => (DIGITS_MAX - whole - fraction, exponent, 1),
         };
@@ -110,7 +117,11 @@ impl Quantity {
             Format::BinarySi => exponent % 10 == 0 && value & 7 != 0,
             _ => scale % 3 == 0 && !shifted.ends_with("000") && !shifted.starts_with('0'),
         };
-        Some(Ok(Self { amount: Decimal::new(result.into(), scale), format, text: canonical.then(|| text.into()) }))
+        Some(Ok(Self {
+            amount: Decimal::new(result.into(), scale),
+            format,
+            text: canonical.then(|| text.into()),
+        }))
     }
 
     fn slow(parts: &Parts<'_>, base: i32, exponent: i32, mut format: Format) -> Result<Self, QuantityError> {
@@ -293,7 +304,9 @@ impl<'a> Parts<'a> {
         }
         // `.` alone and `m` alone have no number; upstream's decimal parser refuses the first, and takes the second for 0.
         let number = &text[..text.len() - suffix.len()];
-        if !suffix.is_empty() && number.is_empty() || !number.is_empty() && !number.bytes().any(|byte| byte.is_ascii_digit()) {
+        if !suffix.is_empty() && number.is_empty()
+            || !number.is_empty() && !number.bytes().any(|byte| byte.is_ascii_digit())
+        {
             return Err(if number.is_empty() { QuantityError::Numeric } else { QuantityError::Format });
         }
         Ok(Self { negative, whole, fraction, suffix })
@@ -305,10 +318,21 @@ fn split_digits(text: &str) -> (&str, &str) {
 }
 
 fn interpret(suffix: &str) -> Result<(i32, i32, Format), QuantityError> {
-    const DECIMAL: [(&str, i32); 10] =
-        [("", 0), ("n", -9), ("u", -6), ("m", -3), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+    const DECIMAL: [(&str, i32); 10] = [
+        ("", 0),
+        ("n", -9),
+        ("u", -6),
+        ("m", -3),
+        ("k", 3),
+        ("M", 6),
+        ("G", 9),
+        ("T", 12),
+        ("P", 15),
+        ("E", 18),
+    ];
     const BINARY: [(&str, i32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
-    let find = |table: &[(&str, i32)]| table.iter().find(|(name, _)| *name == suffix).map(|(_, exponent)| *exponent);
+    let find =
+        |table: &[(&str, i32)]| table.iter().find(|(name, _)| *name == suffix).map(|(_, exponent)| *exponent);
     if let Some(exponent) = find(&DECIMAL) {
         return Ok((10, exponent, Format::DecimalSi));
     }
@@ -352,12 +376,43 @@ mod tests {
     #[test]
     fn quantities_print_in_canonical_form() {
         for (text, expected) in [
-            ("0", "0"), ("0.0", "0"), ("1000m", "1"), ("0.5", "500m"), ("500m", "500m"), ("1500m", "1500m"), ("1.5", "1500m"),
-            ("1.500", "1.500"), ("1000", "1k"), ("1100", "1100"), ("100k", "100k"), ("1024", "1024"), ("1Ki", "1Ki"), ("1024Ki", "1Mi"),
-            ("1.5Gi", "1536Mi"), ("0.5Ki", "512"), ("1025Ki", "1025Ki"), ("1e3", "1e3"), ("1000e3", "1e6"), ("1E3", "1E3"),
-            ("100000000", "100M"), ("-1", "-1"), ("+1", "+1"), ("-0.5", "-500m"), (".5", "500m"), ("5.", "5."), ("0.0000000001", "1n"),
-            ("1n", "1n"), ("12345678901234567890", "12345678901234567890"), ("1Ei", "1Ei"), ("8Ei", "9223372036854775807"),
-            ("0.1Ki", "102400m"), ("128Mi", "128Mi"), ("64Gi", "64Gi"), ("2Gi", "2Gi"), ("8Gi", "8Gi"), ("1024Mi", "1Gi"),
+            ("0", "0"),
+            ("0.0", "0"),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("500m", "500m"),
+            ("1500m", "1500m"),
+            ("1.5", "1500m"),
+            ("1.500", "1.500"),
+            ("1000", "1k"),
+            ("1100", "1100"),
+            ("100k", "100k"),
+            ("1024", "1024"),
+            ("1Ki", "1Ki"),
+            ("1024Ki", "1Mi"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Ki", "512"),
+            ("1025Ki", "1025Ki"),
+            ("1e3", "1e3"),
+            ("1000e3", "1e6"),
+            ("1E3", "1E3"),
+            ("100000000", "100M"),
+            ("-1", "-1"),
+            ("+1", "+1"),
+            ("-0.5", "-500m"),
+            (".5", "500m"),
+            ("5.", "5."),
+            ("0.0000000001", "1n"),
+            ("1n", "1n"),
+            ("12345678901234567890", "12345678901234567890"),
+            ("1Ei", "1Ei"),
+            ("8Ei", "9223372036854775807"),
+            ("0.1Ki", "102400m"),
+            ("128Mi", "128Mi"),
+            ("64Gi", "64Gi"),
+            ("2Gi", "2Gi"),
+            ("8Gi", "8Gi"),
+            ("1024Mi", "1Gi"),
         ] {
             check(text, expected);
         }
@@ -365,7 +420,8 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused_in_upstream_s_words() {
-        let format = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+        let format =
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
         for text in ["", "lots", "1 Gi", "1x", "true", "--1"] {
             check(text, format);
         }

@@ -55,7 +55,11 @@ impl Reader<'_> {
         let nanosecond = if micro { self.microseconds()? } else { self.fraction() };
         let offset = self.offset()?;
         if !self.rest.is_empty() {
-            return Err(format!("parsing time {}: extra text: {}", self.quoted(self.whole), self.quoted(self.rest)));
+            return Err(format!(
+                "parsing time {}: extra text: {}",
+                self.quoted(self.whole),
+                self.quoted(self.rest)
+            ));
         }
         let narrow = |number: i32| i8::try_from(number).unwrap_or(-1);
         let year = i16::try_from(year).unwrap_or(-1);
@@ -63,7 +67,12 @@ impl Reader<'_> {
         if day < 1 || day > i32::from(days) {
             return Err(self.out_of_range("day"));
         }
-        let local = date(year, narrow(month), narrow(day)).at(narrow(hour), narrow(minute), narrow(second), nanosecond);
+        let local = date(year, narrow(month), narrow(day)).at(
+            narrow(hour),
+            narrow(minute),
+            narrow(second),
+            nanosecond,
+        );
         let utc = jiff::tz::Offset::UTC.to_timestamp(local).map_err(|_| self.out_of_range("year"))?;
         utc.checked_sub(jiff::SignedDuration::from_secs(offset)).map_err(|_| self.out_of_range("year"))
     }
@@ -75,7 +84,12 @@ impl Reader<'_> {
         Ok(digits.parse().expect("a few digits fit"))
     }
 
-    fn ranged(&mut self, range: std::ops::RangeInclusive<i32>, part: &str, name: &str) -> Result<i32, String> {
+    fn ranged(
+        &mut self,
+        range: std::ops::RangeInclusive<i32>,
+        part: &str,
+        name: &str,
+    ) -> Result<i32, String> {
         let number = self.digits(2, part)?;
         if range.contains(&number) { Ok(number) } else { Err(self.out_of_range(name)) }
     }
@@ -166,8 +180,16 @@ mod tests {
         check("2025-01-31T12:00:00.75Z", false, "2025-01-31T12:00:00Z");
         check("2025-01-31T12:00:00+02:00", false, "2025-01-31T10:00:00Z");
         check("2025-01-31T12:00:00.123456Z", true, "same");
-        check("2025-01-31T12:00:00.1234567Z", true, "parsing time \"2025-01-31T12:00:00.1234567Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"7Z\" as \"Z07:00\"");
-        check("yesterday", false, "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\"");
+        check(
+            "2025-01-31T12:00:00.1234567Z",
+            true,
+            "parsing time \"2025-01-31T12:00:00.1234567Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"7Z\" as \"Z07:00\"",
+        );
+        check(
+            "yesterday",
+            false,
+            "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\"",
+        );
         check("", false, "parsing time \"\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"2006\"");
         check("2025-13-01T00:00:00Z", false, "parsing time \"2025-13-01T00:00:00Z\": month out of range");
         check("2025-02-30T00:00:00Z", false, "parsing time \"2025-02-30T00:00:00Z\": day out of range");

@@ -4,8 +4,8 @@
 //! encoded values (quantities, times, base64) take their canonical form. Struct fields and object keys are both sorted, so
 //! the common case is one walk in step without a lookup.
 
-use super::leaf;
 use super::TypeError;
+use super::leaf;
 use super::scan::Step;
 use crate::node::{Field, Schema, Shape, Struct};
 use crate::{Object, Tree};
@@ -73,12 +73,20 @@ impl Conformer {
             (Shape::Struct(inner), Tree::Object(object)) => self.structure(schema, inner, object, at),
             (Shape::Map(map), Tree::Object(object)) => {
                 for (key, value) in object.iter_mut() {
-                    self.value(&map.value, value, Some(&Position { parent: at, step: Step::Key(key), owner: None }));
+                    self.value(
+                        &map.value,
+                        value,
+                        Some(&Position { parent: at, step: Step::Key(key), owner: None }),
+                    );
                 }
             }
             (Shape::List(list), Tree::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.value(&list.item, item, Some(&Position { parent: at, step: Step::Index(index), owner: None }));
+                    self.value(
+                        &list.item,
+                        item,
+                        Some(&Position { parent: at, step: Step::Index(index), owner: None }),
+                    );
                 }
             }
             (Shape::Either { object, .. }, Tree::Object(_)) => self.value(object, tree, at),
@@ -144,7 +152,8 @@ impl Conformer {
 /// An empty list of managers at the root says something, although Go prints nothing for it.
 fn ends_bookkeeping(here: &Position<'_>) -> bool {
     let is_key = |position: &Position<'_>, name: &str| matches!(position.step, Step::Key(key) if key == name);
-    is_key(here, "managedFields") && here.parent.is_some_and(|parent| is_key(parent, "metadata") && parent.parent.is_none())
+    is_key(here, "managedFields")
+        && here.parent.is_some_and(|parent| is_key(parent, "metadata") && parent.parent.is_none())
 }
 
 /// What Go prints for a field that was never set.
@@ -183,4 +192,3 @@ fn is_empty(schema: &Schema, value: &Tree) -> bool {
         _ => false,
     }
 }
-

@@ -31,7 +31,11 @@ pub(super) fn conform(schema: &Schema, tree: &mut Tree, at: Option<&Position<'_>
             Ok(())
         }
         (Shape::IntOrString, Tree::String(_)) => Ok(()),
-        (Shape::IntOrString, Tree::Number(number)) if number.as_i64().is_some_and(|value| i32::try_from(value).is_ok()) => Ok(()),
+        (Shape::IntOrString, Tree::Number(number))
+            if number.as_i64().is_some_and(|value| i32::try_from(value).is_ok()) =>
+        {
+            Ok(())
+        }
         (Shape::IntOrString, _) => Err(mismatch(schema, "int32", tree, at)),
         (Shape::Quantity, _) => quantity(tree),
         (Shape::Time | Shape::MicroTime, Tree::String(text)) => {
@@ -98,9 +102,13 @@ fn quantity(tree: &mut Tree) -> Result<(), TypeError> {
 /// `None` when the text is canonical already.
 fn canonical_base64(text: &str) -> Result<Option<String>, TypeError> {
     let breaks = text.contains(['\r', '\n']);
-    let bare: std::borrow::Cow<'_, str> = if breaks { text.replace(['\r', '\n'], "").into() } else { text.into() };
+    let bare: std::borrow::Cow<'_, str> =
+        if breaks { text.replace(['\r', '\n'], "").into() } else { text.into() };
     let Ok(bytes) = BASE64.decode(bare.as_bytes()) else {
-        return Err(TypeError::Value(format!("illegal base64 data at input byte {}", base64_error_at(text.as_bytes()))));
+        return Err(TypeError::Value(format!(
+            "illegal base64 data at input byte {}",
+            base64_error_at(text.as_bytes())
+        )));
     };
     let canonical = BASE64.encode(bytes);
     Ok((canonical != text).then_some(canonical))

@@ -124,4 +124,3 @@ fn spelled(error: TypeError, text: Option<&str>) -> TypeError {
         (error, _) => error,
     }
 }
-

@@ -89,7 +89,9 @@ impl<'a> Scanner<'a> {
     pub(super) fn scalar_text(&mut self) -> &'a str {
         self.peek();
         let start = self.at;
-        let end = self.bytes[start..].iter().position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n'));
+        let end = self.bytes[start..]
+            .iter()
+            .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n'));
         self.at = end.map_or(self.bytes.len(), |length| start + length);
         std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or("")
     }
@@ -343,7 +345,9 @@ pub(super) fn number(text: &str, whole: bool) -> Tree {
         }
     }
     let double: f64 = text.parse().expect("the scanner accepts only numbers");
-    serde_json::Number::from_f64(double).or_else(|| serde_json::Number::from_f64(f64::MAX)).map_or(Tree::Null, Tree::Number)
+    serde_json::Number::from_f64(double)
+        .or_else(|| serde_json::Number::from_f64(f64::MAX))
+        .map_or(Tree::Null, Tree::Number)
 }
 
 fn repaired(text: &[u8]) -> String {

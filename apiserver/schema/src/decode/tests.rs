@@ -10,7 +10,8 @@ fn decoded(kind: (&str, &str), syntax: Syntax, body: &str) -> Result<Decoded, De
 
 /// What is wrong with a JSON body: the error, or the strict complaints, or nothing.
 fn check(kind: (&str, &str), body: &str, expected: &str) {
-    let got = decoded(kind, Syntax::Json, body).map_or_else(|error| error.to_string(), |decoded| decoded.strict.join(", "));
+    let got = decoded(kind, Syntax::Json, body)
+        .map_or_else(|error| error.to_string(), |decoded| decoded.strict.join(", "));
     assert_eq!(got, expected, "{body}");
 }
 
@@ -22,10 +23,22 @@ const SERVICE: (&str, &str) = ("", "Service");
 #[test]
 fn syntax_errors_are_go_s() {
     check(MAP, "", "unexpected end of JSON input");
-    check(MAP, r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x""#, "unexpected end of JSON input");
+    check(
+        MAP,
+        r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x""#,
+        "unexpected end of JSON input",
+    );
     check(MAP, "hello there", "invalid character 'h' looking for beginning of value");
-    check(MAP, r#"{"metadata":{"name":"x",}}"#, "invalid character '}' looking for beginning of object key string");
-    check(MAP, "{'metadata':{'name':'x'}}", "invalid character '\\'' looking for beginning of object key string");
+    check(
+        MAP,
+        r#"{"metadata":{"name":"x",}}"#,
+        "invalid character '}' looking for beginning of object key string",
+    );
+    check(
+        MAP,
+        "{'metadata':{'name':'x'}}",
+        "invalid character '\\'' looking for beginning of object key string",
+    );
     check(MAP, r#"{"metadata":{"name":"x"}} xyz"#, "invalid character 'x' after top-level value");
     check(MAP, r#"{"metadata":{"name":"x"}}{"metadata":{}}"#, "invalid character '{' after top-level value");
     check(MAP, "\u{feff}{}", "invalid character 'ï' looking for beginning of value");
@@ -46,43 +59,142 @@ fn syntax_errors_are_go_s() {
 
 #[test]
 fn type_errors_are_go_s() {
-    check(MAP, r#"{"data":"abc"}"#, "json: cannot unmarshal string into Go struct field ConfigMap.data of type map[string]string");
-    check(MAP, r#"{"data":{"k":5}}"#, "json: cannot unmarshal number into Go struct field ConfigMap.data of type string");
-    check(MAP, r#"{"data":{"k":{}}}"#, "json: cannot unmarshal object into Go struct field ConfigMap.data of type string");
-    check(MAP, r#"{"metadata":"x"}"#, "json: cannot unmarshal string into Go struct field ConfigMap.metadata of type v1.ObjectMeta");
-    check(MAP, r#"{"metadata":{"name":5}}"#, "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string");
-    check(MAP, r#"{"metadata":{"labels":{"a":1}}}"#, "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string");
-    check(MAP, r#"{"metadata":{"labels":["a"]}}"#, "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels of type map[string]string");
-    check(MAP, r#"{"metadata":{"finalizers":"f"}}"#, "json: cannot unmarshal string into Go struct field ObjectMeta.metadata.finalizers of type []string");
-    check(MAP, r#"{"metadata":{"ownerReferences":{}}}"#, "json: cannot unmarshal object into Go struct field ObjectMeta.metadata.ownerReferences of type []v1.OwnerReference");
-    check(MAP, r#"{"metadata":{"ownerReferences":[{"controller":"yes"}]}}"#, "json: cannot unmarshal string into Go struct field OwnerReference.metadata.ownerReferences.controller of type bool");
-    check(MAP, r#"{"immutable":"true"}"#, "json: cannot unmarshal string into Go struct field ConfigMap.immutable of type bool");
-    check(MAP, r#"{"metadata":{"creationTimestamp":"yesterday"}}"#, "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\"");
-    check(MAP, r#"{"metadata":{"deletionTimestamp":5}}"#, "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.deletionTimestamp of type string");
+    check(
+        MAP,
+        r#"{"data":"abc"}"#,
+        "json: cannot unmarshal string into Go struct field ConfigMap.data of type map[string]string",
+    );
+    check(
+        MAP,
+        r#"{"data":{"k":5}}"#,
+        "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+    );
+    check(
+        MAP,
+        r#"{"data":{"k":{}}}"#,
+        "json: cannot unmarshal object into Go struct field ConfigMap.data of type string",
+    );
+    check(
+        MAP,
+        r#"{"metadata":"x"}"#,
+        "json: cannot unmarshal string into Go struct field ConfigMap.metadata of type v1.ObjectMeta",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"name":5}}"#,
+        "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"labels":{"a":1}}}"#,
+        "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"labels":["a"]}}"#,
+        "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels of type map[string]string",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"finalizers":"f"}}"#,
+        "json: cannot unmarshal string into Go struct field ObjectMeta.metadata.finalizers of type []string",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"ownerReferences":{}}}"#,
+        "json: cannot unmarshal object into Go struct field ObjectMeta.metadata.ownerReferences of type []v1.OwnerReference",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"ownerReferences":[{"controller":"yes"}]}}"#,
+        "json: cannot unmarshal string into Go struct field OwnerReference.metadata.ownerReferences.controller of type bool",
+    );
+    check(
+        MAP,
+        r#"{"immutable":"true"}"#,
+        "json: cannot unmarshal string into Go struct field ConfigMap.immutable of type bool",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"creationTimestamp":"yesterday"}}"#,
+        "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\"",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"deletionTimestamp":5}}"#,
+        "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.deletionTimestamp of type string",
+    );
     check(MAP, r#"{"binaryData":{"k":"@@"}}"#, "illegal base64 data at input byte 0");
     check(MAP, r#"{"metadata":{"managedFields":[{"fieldsV1":"x"}]}}"#, "");
-    check(DEPLOYMENT, r#"{"spec":{"replicas":"3"}}"#, "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32");
+    check(
+        DEPLOYMENT,
+        r#"{"spec":{"replicas":"3"}}"#,
+        "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+    );
     for number in ["1.5", "2147483648", "99999999999999999999", "1e2", "1.0"] {
-        let text = format!("json: cannot unmarshal number {number} into Go struct field DeploymentSpec.spec.replicas of type int32");
+        let text = format!(
+            "json: cannot unmarshal number {number} into Go struct field DeploymentSpec.spec.replicas of type int32"
+        );
         check(DEPLOYMENT, &format!("{{\"spec\":{{\"replicas\":{number}}}}}"), &text);
     }
-    check(DEPLOYMENT, r#"{"spec":{"replicas":true}}"#, "json: cannot unmarshal bool into Go struct field DeploymentSpec.spec.replicas of type int32");
-    check(DEPLOYMENT, r#"{"spec":{"template":{"spec":{"containers":[{},{"ports":[{"containerPort":"80"}]}]}}}}"#, "json: cannot unmarshal string into Go struct field ContainerPort.spec.template.spec.containers.ports.containerPort of type int32");
-    check(POD, r#"{"spec":{"containers":{}}}"#, "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container");
-    check(POD, r#"{"spec":{"containers":[{"env":[{"value":5}]}]}}"#, "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string");
-    let quantity = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+    check(
+        DEPLOYMENT,
+        r#"{"spec":{"replicas":true}}"#,
+        "json: cannot unmarshal bool into Go struct field DeploymentSpec.spec.replicas of type int32",
+    );
+    check(
+        DEPLOYMENT,
+        r#"{"spec":{"template":{"spec":{"containers":[{},{"ports":[{"containerPort":"80"}]}]}}}}"#,
+        "json: cannot unmarshal string into Go struct field ContainerPort.spec.template.spec.containers.ports.containerPort of type int32",
+    );
+    check(
+        POD,
+        r#"{"spec":{"containers":{}}}"#,
+        "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
+    );
+    check(
+        POD,
+        r#"{"spec":{"containers":[{"env":[{"value":5}]}]}}"#,
+        "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string",
+    );
+    let quantity =
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
     check(POD, r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":"1.5.5"}}}]}}"#, quantity);
     check(POD, r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":true}}}]}}"#, quantity);
-    check(SERVICE, r#"{"spec":{"ports":[{"targetPort":true}]}}"#, "json: cannot unmarshal bool into Go struct field ServicePort.spec.ports.targetPort of type int32");
-    check(SERVICE, r#"{"spec":{"ports":[{"targetPort":5000000000}]}}"#, "json: cannot unmarshal number 5000000000 into Go struct field ServicePort.spec.ports.targetPort of type int32");
-    check(SERVICE, r#"{"spec":{"ports":[{"protocol":1}]}}"#, "json: cannot unmarshal number into Go struct field ServicePort.spec.ports.protocol of type v1.Protocol");
-    check(("coordination.k8s.io", "Lease"), r#"{"spec":{"renewTime":"2024-13-01T00:00:00Z"}}"#, "parsing time \"2024-13-01T00:00:00Z\": month out of range");
+    check(
+        SERVICE,
+        r#"{"spec":{"ports":[{"targetPort":true}]}}"#,
+        "json: cannot unmarshal bool into Go struct field ServicePort.spec.ports.targetPort of type int32",
+    );
+    check(
+        SERVICE,
+        r#"{"spec":{"ports":[{"targetPort":5000000000}]}}"#,
+        "json: cannot unmarshal number 5000000000 into Go struct field ServicePort.spec.ports.targetPort of type int32",
+    );
+    check(
+        SERVICE,
+        r#"{"spec":{"ports":[{"protocol":1}]}}"#,
+        "json: cannot unmarshal number into Go struct field ServicePort.spec.ports.protocol of type v1.Protocol",
+    );
+    check(
+        ("coordination.k8s.io", "Lease"),
+        r#"{"spec":{"renewTime":"2024-13-01T00:00:00Z"}}"#,
+        "parsing time \"2024-13-01T00:00:00Z\": month out of range",
+    );
 }
 
 #[test]
 fn the_first_error_in_the_text_counts_unless_a_later_one_stops_the_decoder() {
-    check(MAP, r#"{"metadata":{"name":5},"data":5}"#, "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string");
-    check(MAP, r#"{"metadata":{"name":5,"creationTimestamp":"x"}}"#, "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\"");
+    check(
+        MAP,
+        r#"{"metadata":{"name":5},"data":5}"#,
+        "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string",
+    );
+    check(
+        MAP,
+        r#"{"metadata":{"name":5,"creationTimestamp":"x"}}"#,
+        "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\"",
+    );
 }
 
 #[test]
@@ -103,12 +215,22 @@ fn strict_complaints_stand_in_document_order() {
 #[test]
 fn yaml_is_decoded_as_upstream_does() {
     let check = |body: &str, expected: &str| {
-        let got = decoded(MAP, Syntax::Yaml, body).map_or_else(|error| error.to_string(), |decoded| decoded.strict.join(", "));
+        let got = decoded(MAP, Syntax::Yaml, body)
+            .map_or_else(|error| error.to_string(), |decoded| decoded.strict.join(", "));
         assert_eq!(got, expected, "{body}");
     };
-    check("metadata: {name: y}", "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.name of type string");
-    check("metadata:\n  name: yam\ndata:\n  k: 1\n  b: yes\n", "json: cannot unmarshal bool into Go struct field ConfigMap.data of type string");
-    check("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: yam\ndata:\n  k: \"1\"\n  k: \"2\"\n", "yaml: unmarshal errors:\n  line 7: key \"k\" already set in map");
+    check(
+        "metadata: {name: y}",
+        "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.name of type string",
+    );
+    check(
+        "metadata:\n  name: yam\ndata:\n  k: 1\n  b: yes\n",
+        "json: cannot unmarshal bool into Go struct field ConfigMap.data of type string",
+    );
+    check(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: yam\ndata:\n  k: \"1\"\n  k: \"2\"\n",
+        "yaml: unmarshal errors:\n  line 7: key \"k\" already set in map",
+    );
     check("data:\n  k: \"1\"\nfoo: 1\n", "unknown field \"foo\"");
     check("", "");
 }
@@ -120,16 +242,32 @@ fn the_tree_is_what_go_would_print() {
         conform(crate::kind(kind.0, "v1", kind.1).expect("a built-in kind"), &mut tree).expect("of the kind");
         assert_eq!(tree, expected, "{body}");
     };
-    check(MAP, json!({"data": {}, "immutable": null, "metadata": {"labels": null, "name": ""}}), json!({"metadata": {}}));
+    check(
+        MAP,
+        json!({"data": {}, "immutable": null, "metadata": {"labels": null, "name": ""}}),
+        json!({"metadata": {}}),
+    );
     check(MAP, json!({"data": {"c": null}}), json!({"data": {"c": ""}, "metadata": {}}));
     check(
         POD,
         json!({"spec": {"containers": [{"name": "a", "tty": false, "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}}], "hostNetwork": false}}),
         json!({"metadata": {}, "spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}, "status": {}}),
     );
-    check(SERVICE, json!({"spec": {"ports": [{"port": 80}]}}), json!({"metadata": {}, "spec": {"ports": [{"port": 80, "targetPort": 0}]}, "status": {"loadBalancer": {}}}));
-    check(("rbac.authorization.k8s.io", "Role"), json!({"metadata": {"name": "r"}}), json!({"metadata": {"name": "r"}, "rules": null}));
-    check(DEPLOYMENT, json!({"spec": {"replicas": 0}}), json!({"metadata": {}, "spec": {"replicas": 0, "selector": null, "strategy": {}, "template": {"metadata": {}, "spec": {"containers": null}}}, "status": {}}));
+    check(
+        SERVICE,
+        json!({"spec": {"ports": [{"port": 80}]}}),
+        json!({"metadata": {}, "spec": {"ports": [{"port": 80, "targetPort": 0}]}, "status": {"loadBalancer": {}}}),
+    );
+    check(
+        ("rbac.authorization.k8s.io", "Role"),
+        json!({"metadata": {"name": "r"}}),
+        json!({"metadata": {"name": "r"}, "rules": null}),
+    );
+    check(
+        DEPLOYMENT,
+        json!({"spec": {"replicas": 0}}),
+        json!({"metadata": {}, "spec": {"replicas": 0, "selector": null, "strategy": {}, "template": {"metadata": {}, "spec": {"containers": null}}}, "status": {}}),
+    );
     check(("", "Secret"), json!({"data": {"a": "Y\nQ=="}}), json!({"data": {"a": "YQ=="}, "metadata": {}}));
     check(
         ("coordination.k8s.io", "Lease"),
@@ -141,19 +279,28 @@ fn the_tree_is_what_go_would_print() {
 #[test]
 fn kind_and_version_are_read_before_the_rest() {
     let check = |body: Tree, expected: &str| {
-        let got = type_meta(&body).map_or_else(|error| error.to_string(), |(version, kind)| format!("{version} {kind}"));
+        let got = type_meta(&body)
+            .map_or_else(|error| error.to_string(), |(version, kind)| format!("{version} {kind}"));
         assert_eq!(got, expected, "{body}");
     };
     check(json!({"apiVersion": "v1", "kind": "Pod"}), "v1 Pod");
     check(json!({"kind": null}), " ");
     check(json!({"kind": 5}), "json: cannot unmarshal number into Go struct field .kind of type string");
-    check(json!({"apiVersion": ["v1"]}), "json: cannot unmarshal array into Go struct field .apiVersion of type string");
-    check(json!([]), "json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
+    check(
+        json!({"apiVersion": ["v1"]}),
+        "json: cannot unmarshal array into Go struct field .apiVersion of type string",
+    );
+    check(
+        json!([]),
+        "json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
+    );
 }
 
 #[test]
 fn strings_are_repaired_as_go_repairs_them() {
-    let check = |body: &[u8], expected: &str| assert_eq!(json(body).map(|(tree, _)| tree), Ok(Tree::from(expected)), "{body:?}");
+    let check = |body: &[u8], expected: &str| {
+        assert_eq!(json(body).map(|(tree, _)| tree), Ok(Tree::from(expected)), "{body:?}")
+    };
     check(br#""a\u00e9\n\/""#, "a\u{e9}\n/");
     check(br#""\ud83d\ude00""#, "\u{1f600}");
     check(br#""\ud83dx""#, "\u{fffd}x");
@@ -165,7 +312,7 @@ fn strings_are_repaired_as_go_repairs_them() {
 /// variable names the folder where they are present, and without it there is nothing to compare.
 #[test]
 fn examples_of_every_kind_come_back_unchanged() {
-    let Some(folder) = std::env::var_os("PROTO_VECTORS") else { return };
+    let Some(folder) = std::env::var_os("KUBERNETES_API_TESTDATA") else { return };
     let mut seen = 0;
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();

@@ -57,7 +57,9 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, event: Event<'a>) -> Result<Tree, String> {
         match event {
-            Event::Scalar(text, style, anchor, tag) => Ok(self.anchored(anchor, scalar(&text, style, tag.as_deref()))),
+            Event::Scalar(text, style, anchor, tag) => {
+                Ok(self.anchored(anchor, scalar(&text, style, tag.as_deref())))
+            }
             Event::Alias(anchor) => self.alias(anchor),
             Event::SequenceStart(_, anchor, _) => {
                 self.deeper()?;
@@ -88,7 +90,8 @@ impl<'a> Reader<'a> {
     }
 
     fn alias(&mut self, anchor: usize) -> Result<Tree, String> {
-        let tree = self.anchors.get(&anchor).ok_or_else(|| "yaml: anchor value contains itself".to_owned())?;
+        let tree =
+            self.anchors.get(&anchor).ok_or_else(|| "yaml: anchor value contains itself".to_owned())?;
         self.aliased += count(tree);
         if self.aliased > ALIASED_VALUES_MAX {
             return Err("yaml: document contains excessive aliasing".to_owned());
@@ -125,7 +128,8 @@ impl<'a> Reader<'a> {
             let key = key_text(key)?;
             if object.contains_key(&key) {
                 let line = span.start.line();
-                self.duplicates.push(format!("  line {line}: key {} already set in map", super::go_quoted(&key)));
+                self.duplicates
+                    .push(format!("  line {line}: key {} already set in map", super::go_quoted(&key)));
             }
             object.insert(key, value);
         }
@@ -184,8 +188,12 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Tree {
 fn plain(text: &str) -> Tree {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Tree::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Tree::Bool(true),
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => return Tree::Bool(false),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Tree::Bool(true);
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Tree::Bool(false);
+        }
         _ => {}
     }
     let first = text.as_bytes()[0];
@@ -242,7 +250,9 @@ fn is_float(text: &str) -> bool {
 /// Go's words for a syntax error. Its line numbers count from one, but the first line is never named.
 fn said_by_go(error: &ScanError) -> String {
     let text = match error.kind() {
-        ErrorKind::InvalidIndentation | ErrorKind::MappingValueNotAllowed => "mapping values are not allowed in this context".to_owned(),
+        ErrorKind::InvalidIndentation | ErrorKind::MappingValueNotAllowed => {
+            "mapping values are not allowed in this context".to_owned()
+        }
         _ => {
             let info = error.info();
             if info.contains("tab") { "found character that cannot start any token".to_owned() } else { info }
@@ -284,9 +294,14 @@ mod tests {
 
     #[test]
     fn anchors_merge_keys_and_other_keys() {
-        let check = |text: &str, expected: Tree| assert_eq!(read(text.as_bytes()).map(|(tree, _)| tree), Ok(expected), "{text}");
+        let check = |text: &str, expected: Tree| {
+            assert_eq!(read(text.as_bytes()).map(|(tree, _)| tree), Ok(expected), "{text}")
+        };
         check("a: &x {b: 1}\nc: *x\n", json!({"a": {"b": 1}, "c": {"b": 1}}));
-        check("a: &x {b: 1, c: 2}\nd:\n  <<: *x\n  c: 3\n", json!({"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}}));
+        check(
+            "a: &x {b: 1, c: 2}\nd:\n  <<: *x\n  c: 3\n",
+            json!({"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}}),
+        );
         check("1: a\ntrue: b\n", json!({"1": "a", "true": "b"}));
         check("", json!(null));
         check("a: 1\n---\nb: 2\n", json!({"a": 1}));
@@ -295,7 +310,8 @@ mod tests {
     #[test]
     fn errors_and_duplicates_name_their_line() {
         let check = |text: &str, expected: &str| {
-            let got = read(text.as_bytes()).map_or_else(|error| error, |(_, complaints)| complaints.join(";"));
+            let got =
+                read(text.as_bytes()).map_or_else(|error| error, |(_, complaints)| complaints.join(";"));
             assert_eq!(got, expected, "{text:?}");
         };
         check("a: b\n  c: [\n", "yaml: line 2: mapping values are not allowed in this context");

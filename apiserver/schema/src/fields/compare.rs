@@ -79,7 +79,12 @@ enum Contents<'a> {
 }
 
 /// How two values are compared. When both are empty or absent they are a leaf: there is nothing to go into.
-fn contents<'a>(schema: &'a Schema, old: Option<&'a Tree>, new: Option<&'a Tree>, atomic: Option<bool>) -> Contents<'a> {
+fn contents<'a>(
+    schema: &'a Schema,
+    old: Option<&'a Tree>,
+    new: Option<&'a Tree>,
+    atomic: Option<bool>,
+) -> Contents<'a> {
     static NOTHING: LazyLock<Object> = LazyLock::new(Object::new);
     let shown = match new {
         None | Some(Tree::Null) => old.or(new),
@@ -176,12 +181,14 @@ fn item(list: &List, old: &[&Tree], new: &[&Tree]) -> Change {
         }
         ([_, _, ..], [_, _, ..]) => Change { modified: old != new, ..Change::default() },
         ([_, _, ..], _) => {
-            let mut change = new.first().map_or_else(Change::default, |new| differ(&list.item, None, Some(new), None));
+            let mut change =
+                new.first().map_or_else(Change::default, |new| differ(&list.item, None, Some(new), None));
             change.removed = true;
             change
         }
         (_, _) => {
-            let mut change = old.first().map_or_else(Change::default, |old| differ(&list.item, Some(old), None, None));
+            let mut change =
+                old.first().map_or_else(Change::default, |old| differ(&list.item, Some(old), None, None));
             change.added = true;
             change
         }
@@ -197,8 +204,13 @@ mod tests {
     fn check(kind: (&str, &str), old: Tree, new: Tree, expected: &str) {
         let schema = crate::kind(kind.0, "v1", kind.1).expect("a built-in kind");
         let comparison = compare(schema, &old, &new);
-        let show = |sign: &str, set: &Set| -> Vec<String> { set.paths().iter().map(|path| format!("{sign}{}", Set::describe(path))).collect() };
-        let shown = [show("-", &comparison.removed), show("~", &comparison.modified), show("+", &comparison.added)].concat().join(" ");
+        let show = |sign: &str, set: &Set| -> Vec<String> {
+            set.paths().iter().map(|path| format!("{sign}{}", Set::describe(path))).collect()
+        };
+        let shown =
+            [show("-", &comparison.removed), show("~", &comparison.modified), show("+", &comparison.added)]
+                .concat()
+                .join(" ");
         assert_eq!(shown, expected, "{old} {new}");
     }
 
@@ -206,7 +218,12 @@ mod tests {
     fn maps_and_structs() {
         let map = ("", "ConfigMap");
         check(map, json!({"data": {"a": "1"}}), json!({"data": {"a": "1"}}), "");
-        check(map, json!({"data": {"a": "1", "b": "2"}}), json!({"data": {"a": "x", "c": "3"}}), "-.data.b ~.data.a +.data.c");
+        check(
+            map,
+            json!({"data": {"a": "1", "b": "2"}}),
+            json!({"data": {"a": "x", "c": "3"}}),
+            "-.data.b ~.data.a +.data.c",
+        );
         check(map, json!({}), json!({"data": {"a": "1"}}), "+.data +.data.a");
         check(map, json!({"data": {"a": "1"}}), json!({}), "-.data -.data.a");
         check(map, json!({"data": {"a": ""}}), json!({"data": {}}), "-.data.a");
@@ -218,18 +235,48 @@ mod tests {
         let selector = |value: &str| json!({"spec": {"selector": {"matchLabels": {"a": value}}}});
         check(deployment, selector("b"), selector("c"), "~.spec.selector");
         check(deployment, json!({"spec": {"selector": null}}), selector("c"), "~.spec.selector");
-        check(("", "Pod"), json!({"spec": {}}), json!({"spec": {"nodeSelector": {"a": "b"}}}), "+.spec.nodeSelector");
+        check(
+            ("", "Pod"),
+            json!({"spec": {}}),
+            json!({"spec": {"nodeSelector": {"a": "b"}}}),
+            "+.spec.nodeSelector",
+        );
     }
 
     #[test]
     fn lists_with_identities() {
         let pod = ("", "Pod");
         let containers = |list: Tree| json!({"spec": {"containers": list}});
-        check(pod, containers(json!(null)), containers(json!([{"name": "a", "resources": {}}])), "+.spec.containers[name=\"a\"] +.spec.containers[name=\"a\"].name +.spec.containers[name=\"a\"].resources");
-        check(pod, containers(json!([{"name": "a", "image": "1"}])), containers(json!([{"name": "a", "image": "2"}])), "~.spec.containers[name=\"a\"].image");
-        check(pod, containers(json!([{"name": "a"}, {"name": "b"}])), containers(json!([{"name": "b"}, {"name": "a"}])), "");
+        check(
+            pod,
+            containers(json!(null)),
+            containers(json!([{"name": "a", "resources": {}}])),
+            "+.spec.containers[name=\"a\"] +.spec.containers[name=\"a\"].name +.spec.containers[name=\"a\"].resources",
+        );
+        check(
+            pod,
+            containers(json!([{"name": "a", "image": "1"}])),
+            containers(json!([{"name": "a", "image": "2"}])),
+            "~.spec.containers[name=\"a\"].image",
+        );
+        check(
+            pod,
+            containers(json!([{"name": "a"}, {"name": "b"}])),
+            containers(json!([{"name": "b"}, {"name": "a"}])),
+            "",
+        );
         let finalizers = |list: Tree| json!({"metadata": {"finalizers": list}});
-        check(pod, finalizers(json!(["a", "b"])), finalizers(json!(["z"])), "-.metadata.finalizers[=\"a\"] -.metadata.finalizers[=\"b\"] +.metadata.finalizers[=\"z\"]");
-        check(pod, finalizers(json!(["a"])), finalizers(json!(["a", "a"])), "-.metadata.finalizers[=\"a\"] +.metadata.finalizers[=\"a\"]");
+        check(
+            pod,
+            finalizers(json!(["a", "b"])),
+            finalizers(json!(["z"])),
+            "-.metadata.finalizers[=\"a\"] -.metadata.finalizers[=\"b\"] +.metadata.finalizers[=\"z\"]",
+        );
+        check(
+            pod,
+            finalizers(json!(["a"])),
+            finalizers(json!(["a", "a"])),
+            "-.metadata.finalizers[=\"a\"] +.metadata.finalizers[=\"a\"]",
+        );
     }
 }

@@ -26,12 +26,14 @@ pub(super) fn item(list: &List, item: &Tree) -> Option<Box<str>> {
 fn keyed(list: &List, keys: &[Box<str>], item: &Object) -> Option<Box<str>> {
     let form = list.item.as_struct();
     let default = |key: &str| form.and_then(|form| form.field(key)).and_then(|field| field.default.as_ref());
-    let mut pairs: Vec<(&str, &Tree)> = keys.iter().filter_map(|key| Some((&**key, item.get(&**key).or_else(|| default(key))?))).collect();
+    let mut pairs: Vec<(&str, &Tree)> =
+        keys.iter().filter_map(|key| Some((&**key, item.get(&**key).or_else(|| default(key))?))).collect();
     pairs.sort_unstable_by_key(|(key, _)| *key);
     if pairs.is_empty() {
         return None;
     }
-    let pairs: Vec<String> = pairs.into_iter().map(|(key, value)| format!("{}:{}", json(&Tree::from(key)), json(value))).collect();
+    let pairs: Vec<String> =
+        pairs.into_iter().map(|(key, value)| format!("{}:{}", json(&Tree::from(key)), json(value))).collect();
     Some(format!("k:{{{}}}", pairs.join(",")).into())
 }
 
@@ -44,7 +46,9 @@ fn json(tree: &Tree) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", character as u32)),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                out.push_str(&format!("\\u{:04x}", character as u32))
+            }
             other => out.push(other),
         }
     }
@@ -57,7 +61,9 @@ pub(super) fn canonical(text: &str) -> Result<Box<str>, FieldsError> {
     match text.split_once(':').ok_or_else(refused)? {
         ("f", _) => Ok(text.into()),
         ("i", index) => index.parse::<i64>().map(|index| format!("i:{index}").into()).map_err(|_| refused()),
-        ("v", value) => Ok(format!("v:{}", json(&serde_json::from_str(value).map_err(|_| refused())?)).into()),
+        ("v", value) => {
+            Ok(format!("v:{}", json(&serde_json::from_str(value).map_err(|_| refused())?)).into())
+        }
         ("k", keys) => {
             let keys: Object = serde_json::from_str(keys).map_err(|_| refused())?;
             Ok(format!("k:{}", json(&Tree::Object(keys))).into())
@@ -73,7 +79,8 @@ pub(super) fn describe(element: &str) -> String {
         Some(("v", value)) => format!("[={}]", shown(value)),
         Some(("k", keys)) => {
             let keys: Object = serde_json::from_str(keys).unwrap_or_default();
-            let pairs: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={}", value_shown(value))).collect();
+            let pairs: Vec<String> =
+                keys.iter().map(|(key, value)| format!("{key}={}", value_shown(value))).collect();
             format!("[{}]", pairs.join(","))
         }
         Some((_, rest)) => format!("[{rest}]"),

@@ -87,14 +87,26 @@ mod tests {
 
     #[test]
     fn what_a_tree_sets() {
-        check(("", "ConfigMap"), json!({"data": {"a": "1"}, "metadata": {"finalizers": ["x"]}}), json!({"f:data": {"f:a": {}}, "f:metadata": {"f:finalizers": {"v:\"x\"": {}}}}));
+        check(
+            ("", "ConfigMap"),
+            json!({"data": {"a": "1"}, "metadata": {"finalizers": ["x"]}}),
+            json!({"f:data": {"f:a": {}}, "f:metadata": {"f:finalizers": {"v:\"x\"": {}}}}),
+        );
         check(
             ("", "Pod"),
             json!({"spec": {"nodeSelector": {"a": "b"}, "tolerations": [{"key": "k"}], "containers": [{"name": "a", "resources": {}, "ports": [{"containerPort": 80}]}]}}),
             json!({"f:spec": {"f:nodeSelector": {}, "f:tolerations": {}, "f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:name": {}, "f:resources": {},
                 "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}}}}}}),
         );
-        check(("apps", "Deployment"), json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}}), json!({"f:spec": {"f:selector": {}}}));
-        check(("", "ConfigMap"), json!({"metadata": {"finalizers": ["x", "x", "y"]}}), json!({"f:metadata": {"f:finalizers": {"v:\"x\"": {}, "v:\"y\"": {}}}}));
+        check(
+            ("apps", "Deployment"),
+            json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}}),
+            json!({"f:spec": {"f:selector": {}}}),
+        );
+        check(
+            ("", "ConfigMap"),
+            json!({"metadata": {"finalizers": ["x", "x", "y"]}}),
+            json!({"f:metadata": {"f:finalizers": {"v:\"x\"": {}, "v:\"y\"": {}}}}),
+        );
     }
 }

@@ -138,7 +138,9 @@ fn decoded(tree: Option<&Tree>) -> Vec<Manager> {
 /// know nothing of managers do not delete them.
 fn given_or_live(given: Option<&Tree>, live: Option<&Tree>) -> Vec<Manager> {
     let items = given.and_then(Tree::as_array);
-    let reset = items.is_some_and(|items| items.is_empty() || (items.len() == 1 && items[0].as_object().is_some_and(Object::is_empty)));
+    let reset = items.is_some_and(|items| {
+        items.is_empty() || (items.len() == 1 && items[0].as_object().is_some_and(Object::is_empty))
+    });
     if reset {
         return Vec::new();
     }
@@ -219,7 +221,14 @@ fn cap(managers: &mut Vec<Manager>) {
     }
     let (mut updates, mut rest): (Vec<Manager>, Vec<Manager>) =
         std::mem::take(managers).into_iter().partition(|manager| manager.operation == Operation::Update);
-    updates.sort_by(|a, b| (&a.time, &a.name, &a.api_version, &a.subresource).cmp(&(&b.time, &b.name, &b.api_version, &b.subresource)));
+    updates.sort_by(|a, b| {
+        (&a.time, &a.name, &a.api_version, &a.subresource).cmp(&(
+            &b.time,
+            &b.name,
+            &b.api_version,
+            &b.subresource,
+        ))
+    });
     let mut kept: Vec<Manager> = Vec::with_capacity(updates.len());
     for manager in updates {
         let bucket = kept.iter_mut().find(|bucket| bucket.api_version == manager.api_version);
@@ -265,14 +274,26 @@ fn decode_manager(entry: &Tree, index: usize) -> Result<Manager, String> {
     match text("fieldsType").as_str() {
         "FieldsV1" => {}
         "" => return Err(format!("missing fieldsType in managed fields entry {index}")),
-        other => return Err(format!("invalid fieldsType {} in managed fields entry {index}", decode::go_quoted(other))),
+        other => {
+            return Err(format!(
+                "invalid fieldsType {} in managed fields entry {index}",
+                decode::go_quoted(other)
+            ));
+        }
     }
     let fields = match entry.get("fieldsV1") {
         None | Some(Tree::Null) => Set::default(),
         Some(fields) => Set::from_tree(fields).map_err(|error| format!("error decoding set: {error}"))?,
     };
     let time = entry.get("time").and_then(Tree::as_str).map(str::to_owned);
-    Ok(Manager { name: text("manager"), operation, api_version, subresource: text("subresource"), time, fields })
+    Ok(Manager {
+        name: text("manager"),
+        operation,
+        api_version,
+        subresource: text("subresource"),
+        time,
+        fields,
+    })
 }
 
 /// Writes `managedFields` in upstream's order; `null` when nobody manages anything.

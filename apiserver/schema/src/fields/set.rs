@@ -92,7 +92,9 @@ impl Set {
     /// Whether a path, in its elements, is in the set.
     pub fn contains(&self, path: &[Box<str>]) -> bool {
         let Some((first, rest)) = path.split_first() else { return false };
-        self.0.get(first).is_some_and(|entry| if rest.is_empty() { entry.own } else { entry.below.contains(rest) })
+        self.0
+            .get(first)
+            .is_some_and(|entry| if rest.is_empty() { entry.own } else { entry.below.contains(rest) })
     }
 
     /// Paths in either set.
@@ -102,7 +104,8 @@ impl Set {
         for (element, theirs) in &other.0 {
             let entry = union.0.entry(element.clone()).or_default();
             entry.own |= theirs.own;
-            entry.below = if entry.below.is_empty() { theirs.below.clone() } else { entry.below.union(&theirs.below) };
+            entry.below =
+                if entry.below.is_empty() { theirs.below.clone() } else { entry.below.union(&theirs.below) };
         }
         union
     }
@@ -111,7 +114,9 @@ impl Set {
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         self.kept(|element, entry| match other.0.get(element) {
-            Some(theirs) => Entry { own: entry.own && theirs.own, below: entry.below.intersection(&theirs.below) },
+            Some(theirs) => {
+                Entry { own: entry.own && theirs.own, below: entry.below.intersection(&theirs.below) }
+            }
             None => Entry::default(),
         })
     }
@@ -120,7 +125,9 @@ impl Set {
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         self.kept(|element, entry| match other.0.get(element) {
-            Some(theirs) => Entry { own: entry.own && !theirs.own, below: entry.below.difference(&theirs.below) },
+            Some(theirs) => {
+                Entry { own: entry.own && !theirs.own, below: entry.below.difference(&theirs.below) }
+            }
             None => entry.clone(),
         })
     }
@@ -197,7 +204,10 @@ mod tests {
         check(json!({"f:data": {".": {}, "f:a": {}}}));
         check(json!({"f:spec": {"f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:image": {}}}}}));
         check(json!({"f:metadata": {"f:finalizers": {"v:\"example.com/f\"": {}, "i:3": {}}}}));
-        assert_eq!(set(json!({"k:{ \"b\": 1, \"a\": \"x\" }": {}})).to_tree(), json!({"k:{\"a\":\"x\",\"b\":1}": {}}));
+        assert_eq!(
+            set(json!({"k:{ \"b\": 1, \"a\": \"x\" }": {}})).to_tree(),
+            json!({"k:{\"a\":\"x\",\"b\":1}": {}})
+        );
         for wrong in ["data", "x:y", "v:{", "k:[]", "i:x"] {
             assert_eq!(Set::from_tree(&json!({ wrong: {} })), Err(FieldsError(wrong.to_owned())));
         }
@@ -210,7 +220,10 @@ mod tests {
             assert_eq!(described, expected);
         };
         check(json!({"f:data": {"f:a": {}, "f:b": {}}}), &[".data.a", ".data.b"]);
-        check(json!({"f:spec": {"k:{\"name\":\"a\",\"port\":80}": {".": {}, "f:image": {}}}}), &[".spec[name=\"a\",port=80]", ".spec[name=\"a\",port=80].image"]);
+        check(
+            json!({"f:spec": {"k:{\"name\":\"a\",\"port\":80}": {".": {}, "f:image": {}}}}),
+            &[".spec[name=\"a\",port=80]", ".spec[name=\"a\",port=80].image"],
+        );
         check(json!({"f:finalizers": {"v:\"x\"": {}}}), &[".finalizers[=\"x\"]"]);
     }
 
@@ -218,13 +231,19 @@ mod tests {
     fn differences_take_paths_or_everything_below() {
         let have = set(json!({"f:status": {".": {}, "f:a": {}, "f:b": {}}, "f:spec": {}}));
         let without = set(json!({"f:status": {}}));
-        assert_eq!(have.difference(&without).to_tree(), json!({"f:status": {"f:a": {}, "f:b": {}}, "f:spec": {}}));
+        assert_eq!(
+            have.difference(&without).to_tree(),
+            json!({"f:status": {"f:a": {}, "f:b": {}}, "f:spec": {}})
+        );
         assert_eq!(have.recursive_difference(&without).to_tree(), json!({"f:spec": {}}));
         assert_eq!(have.leaves().to_tree(), json!({"f:status": {"f:a": {}, "f:b": {}}, "f:spec": {}}));
     }
 
     fn any_set() -> impl Strategy<Value = Set> {
-        let path = prop::collection::vec(prop_oneof![Just("f:a"), Just("f:b"), Just("k:{\"n\":1}"), Just("v:\"x\"")], 1..4);
+        let path = prop::collection::vec(
+            prop_oneof![Just("f:a"), Just("f:b"), Just("k:{\"n\":1}"), Just("v:\"x\"")],
+            1..4,
+        );
         prop::collection::vec(path, 0..6).prop_map(|paths| {
             let mut set = Set::default();
             for path in paths {

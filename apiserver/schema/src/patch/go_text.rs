@@ -42,7 +42,9 @@ fn write(tree: &Tree, text: &mut String) {
 /// Go prints a double without a fraction like a whole number, up to a million million million or so.
 fn write_number(number: &serde_json::Number, text: &mut String) {
     match number.as_f64() {
-        Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < 1e21 => write!(text, "{double:.0}"),
+        Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < 1e21 => {
+            write!(text, "{double:.0}")
+        }
         _ => write!(text, "{number}"),
     }
     .expect("a string takes any text");

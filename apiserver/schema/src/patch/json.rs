@@ -20,7 +20,9 @@ type Refused<T> = Result<T, PatchError>;
 pub fn json(original: &Tree, patch: &Tree) -> Result<Tree, PatchError> {
     let Tree::Array(operations) = patch else {
         let found = crate::decode::json_type(patch);
-        return Err(PatchError::Malformed(format!("json: cannot unmarshal {found} into Go value of type jsonpatch.Patch")));
+        return Err(PatchError::Malformed(format!(
+            "json: cannot unmarshal {found} into Go value of type jsonpatch.Patch"
+        )));
     };
     let mut document = original.clone();
     for operation in operations {
@@ -34,7 +36,12 @@ pub fn operations_schema() -> &'static Schema {
     static SCHEMA: OnceLock<Schema> = OnceLock::new();
     SCHEMA.get_or_init(|| {
         let text = || node("string", Shape::String);
-        let fields = vec![field("from", text()), field("op", text()), field("path", text()), field("value", node("interface {}", Shape::Any))];
+        let fields = vec![
+            field("from", text()),
+            field("op", text()),
+            field("path", text()),
+            field("value", node("interface {}", Shape::Any)),
+        ];
         let operation = node("handlers.jsonPatchOp", Shape::Struct(Struct { fields, ..Struct::default() }));
         let list = Shape::List(List { item: operation, kind: ListKind::Atomic });
         Schema { name: "".into(), go: "[]handlers.jsonPatchOp".into(), shape: list }
@@ -174,7 +181,11 @@ fn index(key: &str, length: usize) -> Refused<usize> {
     let number: i64 = key.parse().map_err(|_| PatchError::Refused)?;
     let length = i64::try_from(length).map_err(|_| PatchError::Refused)?;
     let at = if number < 0 { number + length } else { number };
-    if (0..length).contains(&at) { usize::try_from(at).map_err(|_| PatchError::Refused) } else { Err(PatchError::Refused) }
+    if (0..length).contains(&at) {
+        usize::try_from(at).map_err(|_| PatchError::Refused)
+    } else {
+        Err(PatchError::Refused)
+    }
 }
 
 #[cfg(test)]
@@ -190,30 +201,68 @@ mod tests {
                 assert_eq!(error, PatchError::Refused);
                 "refused".to_owned()
             }
-            Ok(patched) => format!("{} {} {}", patched["data"], patched["metadata"]["annotations"]["example.com/x"], patched["metadata"]["finalizers"]),
+            Ok(patched) => format!(
+                "{} {} {}",
+                patched["data"],
+                patched["metadata"]["annotations"]["example.com/x"],
+                patched["metadata"]["finalizers"]
+            ),
         };
         assert_eq!(got, expected, "{operation}");
     }
 
     #[test]
     fn operations_do_what_upstream_s_library_does() {
-        check(json!({"op": "add", "path": "/data/c", "value": "n"}), r#"{"a":"1","b":"2","c":"n"} "3" ["a","b"]"#);
+        check(
+            json!({"op": "add", "path": "/data/c", "value": "n"}),
+            r#"{"a":"1","b":"2","c":"n"} "3" ["a","b"]"#,
+        );
         check(json!({"op": "add", "path": "/data/a", "value": "n"}), r#"{"a":"n","b":"2"} "3" ["a","b"]"#);
-        check(json!({"op": "replace", "path": "/data/a", "value": "n"}), r#"{"a":"n","b":"2"} "3" ["a","b"]"#);
+        check(
+            json!({"op": "replace", "path": "/data/a", "value": "n"}),
+            r#"{"a":"n","b":"2"} "3" ["a","b"]"#,
+        );
         check(json!({"op": "remove", "path": "/data/a"}), r#"{"b":"2"} "3" ["a","b"]"#);
-        check(json!({"op": "move", "path": "/data/c", "from": "/data/a"}), r#"{"b":"2","c":"1"} "3" ["a","b"]"#);
-        check(json!({"op": "copy", "path": "/data/c", "from": "/data/a"}), r#"{"a":"1","b":"2","c":"1"} "3" ["a","b"]"#);
+        check(
+            json!({"op": "move", "path": "/data/c", "from": "/data/a"}),
+            r#"{"b":"2","c":"1"} "3" ["a","b"]"#,
+        );
+        check(
+            json!({"op": "copy", "path": "/data/c", "from": "/data/a"}),
+            r#"{"a":"1","b":"2","c":"1"} "3" ["a","b"]"#,
+        );
         check(json!({"op": "test", "path": "/data/zz", "value": null}), r#"{"a":"1","b":"2"} "3" ["a","b"]"#);
-        check(json!({"op": "replace", "path": "/metadata/annotations/example.com~1x", "value": "n"}), r#"{"a":"1","b":"2"} "n" ["a","b"]"#);
-        check(json!({"op": "add", "path": "/metadata/finalizers/-", "value": "c"}), r#"{"a":"1","b":"2"} "3" ["a","b","c"]"#);
-        check(json!({"op": "add", "path": "/metadata/finalizers/0", "value": "c"}), r#"{"a":"1","b":"2"} "3" ["c","a","b"]"#);
-        check(json!({"op": "add", "path": "/metadata/finalizers/-1", "value": "c"}), r#"{"a":"1","b":"2"} "3" ["a","b","c"]"#);
+        check(
+            json!({"op": "replace", "path": "/metadata/annotations/example.com~1x", "value": "n"}),
+            r#"{"a":"1","b":"2"} "n" ["a","b"]"#,
+        );
+        check(
+            json!({"op": "add", "path": "/metadata/finalizers/-", "value": "c"}),
+            r#"{"a":"1","b":"2"} "3" ["a","b","c"]"#,
+        );
+        check(
+            json!({"op": "add", "path": "/metadata/finalizers/0", "value": "c"}),
+            r#"{"a":"1","b":"2"} "3" ["c","a","b"]"#,
+        );
+        check(
+            json!({"op": "add", "path": "/metadata/finalizers/-1", "value": "c"}),
+            r#"{"a":"1","b":"2"} "3" ["a","b","c"]"#,
+        );
         check(json!({"op": "remove", "path": "/metadata/finalizers/-1"}), r#"{"a":"1","b":"2"} "3" ["a"]"#);
-        check(json!({"op": "replace", "path": "/data/zz", "value": "1"}), r#"{"a":"1","b":"2","zz":"1"} "3" ["a","b"]"#);
-        check(json!({"op": "copy", "path": "/data/c", "from": "/data/zz"}), r#"{"a":"1","b":"2","c":null} "3" ["a","b"]"#);
+        check(
+            json!({"op": "replace", "path": "/data/zz", "value": "1"}),
+            r#"{"a":"1","b":"2","zz":"1"} "3" ["a","b"]"#,
+        );
+        check(
+            json!({"op": "copy", "path": "/data/c", "from": "/data/zz"}),
+            r#"{"a":"1","b":"2","c":null} "3" ["a","b"]"#,
+        );
         check(json!({"op": "add", "path": "/data/c"}), r#"{"a":"1","b":"2","c":null} "3" ["a","b"]"#);
         check(json!({"op": "replace", "path": "data/a", "value": "1"}), r#"{"a":"1","b":"2"} "3" ["a","b"]"#);
-        check(json!({"op": "replace", "path": "", "value": {"data": {"only": "1"}}}), r#"{"only":"1"} null null"#);
+        check(
+            json!({"op": "replace", "path": "", "value": {"data": {"only": "1"}}}),
+            r#"{"only":"1"} null null"#,
+        );
     }
 
     #[test]
@@ -241,16 +290,22 @@ mod tests {
         let object = json!({"data": {"a": "1"}});
         let patch = json!([{"op": "test", "path": "/data/a", "value": "1"}, {"op": "replace", "path": "/data/a", "value": "n"}]);
         assert_eq!(json(&object, &patch), Ok(json!({"data": {"a": "n"}})));
-        let patch = json!([{"op": "replace", "path": "/data/a", "value": "n"}, {"op": "remove", "path": "/no/way"}]);
+        let patch =
+            json!([{"op": "replace", "path": "/data/a", "value": "n"}, {"op": "remove", "path": "/no/way"}]);
         assert_eq!(json(&object, &patch), Err(PatchError::Refused));
     }
 
     #[test]
     fn unknown_fields_of_operations_are_found() {
         let text = br#"[{"op":"add","op":"add","path":"/a","value":1,"x":2}]"#;
-        let decoded = crate::decode::typed(operations_schema(), crate::decode::Syntax::Json, text).expect("a patch");
+        let decoded =
+            crate::decode::typed(operations_schema(), crate::decode::Syntax::Json, text).expect("a patch");
         assert_eq!(decoded.strict, ["duplicate field \"[0].op\"", "unknown field \"[0].x\""]);
-        let error = crate::decode::typed(operations_schema(), crate::decode::Syntax::Json, b"{}").map_err(|error| error.to_string());
-        assert_eq!(error, Err("json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp".to_owned()));
+        let error = crate::decode::typed(operations_schema(), crate::decode::Syntax::Json, b"{}")
+            .map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err("json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp".to_owned())
+        );
     }
 }

@@ -8,7 +8,9 @@ use crate::{Object, Tree};
 pub fn merge(original: &Tree, patch: &Tree) -> Result<Tree, PatchError> {
     let Tree::Object(patch) = patch else {
         let found = json_type(patch);
-        return Err(PatchError::Malformed(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")));
+        return Err(PatchError::Malformed(format!(
+            "json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+        )));
     };
     let mut object = original.as_object().cloned().unwrap_or_default();
     merge_object(&mut object, patch);
@@ -51,17 +53,32 @@ mod tests {
         let check = |original: Tree, patch: Tree, expected: Tree| {
             assert_eq!(merge(&original, &patch), Ok(expected), "{original} {patch}");
         };
-        check(json!({"data": {"a": "1", "b": "2"}}), json!({"data": {"a": "n", "c": "m"}}), json!({"data": {"a": "n", "b": "2", "c": "m"}}));
-        check(json!({"data": {"a": "1", "b": "2"}}), json!({"data": {"a": null, "zz": null}}), json!({"data": {"b": "2"}}));
+        check(
+            json!({"data": {"a": "1", "b": "2"}}),
+            json!({"data": {"a": "n", "c": "m"}}),
+            json!({"data": {"a": "n", "b": "2", "c": "m"}}),
+        );
+        check(
+            json!({"data": {"a": "1", "b": "2"}}),
+            json!({"data": {"a": null, "zz": null}}),
+            json!({"data": {"b": "2"}}),
+        );
         check(json!({"data": {"a": "1"}, "x": 1}), json!({"data": null}), json!({"x": 1}));
         check(json!({"l": ["a", "b"]}), json!({"l": ["z"]}), json!({"l": ["z"]}));
-        check(json!({}), json!({"a": {"b": null, "c": [{"d": null, "e": 1}, null]}}), json!({"a": {"c": [{"e": 1}, null]}}));
+        check(
+            json!({}),
+            json!({"a": {"b": null, "c": [{"d": null, "e": 1}, null]}}),
+            json!({"a": {"c": [{"e": 1}, null]}}),
+        );
         check(json!({"a": "text"}), json!({"a": {"b": 1}}), json!({"a": {"b": 1}}));
     }
 
     #[test]
     fn a_merge_patch_is_an_object() {
         let error = merge(&json!({}), &json!([])).map_err(|error| error.to_string());
-        assert_eq!(error, Err("json: cannot unmarshal array into Go value of type map[string]interface {}".to_owned()));
+        assert_eq!(
+            error,
+            Err("json: cannot unmarshal array into Go value of type map[string]interface {}".to_owned())
+        );
     }
 }

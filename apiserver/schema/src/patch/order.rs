@@ -10,7 +10,12 @@ use crate::Tree;
 /// ```text
 /// merged a b c d   wanted d b   server a b c d   ->   a d b c
 /// ```
-pub(super) fn arrange(merged: Vec<Tree>, wanted: &[Tree], server: &[Tree], merge_key: Option<&str>) -> Vec<Tree> {
+pub(super) fn arrange(
+    merged: Vec<Tree>,
+    wanted: &[Tree],
+    server: &[Tree],
+    merge_key: Option<&str>,
+) -> Vec<Tree> {
     let named = |item: &Tree| position(wanted, item, merge_key).is_some();
     let (mut patch_items, mut server_items): (Vec<Tree>, Vec<Tree>) = merged.into_iter().partition(named);
     patch_items.sort_by(|a, b| by_position(wanted, a, b, merge_key));
@@ -25,7 +30,12 @@ fn by_position(order: &[Tree], a: &Tree, b: &Tree, merge_key: Option<&str>) -> O
     }
 }
 
-fn interleave(server_items: Vec<Tree>, patch_items: Vec<Tree>, server: &[Tree], merge_key: Option<&str>) -> Vec<Tree> {
+fn interleave(
+    server_items: Vec<Tree>,
+    patch_items: Vec<Tree>,
+    server: &[Tree],
+    merge_key: Option<&str>,
+) -> Vec<Tree> {
     let mut out = Vec::with_capacity(server_items.len() + patch_items.len());
     let mut left = server_items.into_iter().peekable();
     let mut right = patch_items.into_iter().peekable();

@@ -3,10 +3,12 @@
 //! The rules per field (strategy, merge key) come from the schema; without a schema for a part, maps merge and lists are
 //! replaced.
 
-use super::directives::{DELETE_FROM_LIST, PATCH, RETAIN_KEYS, SET_ELEMENT_ORDER, field_of, taken_over, without_directives};
+use super::PatchError;
+use super::directives::{
+    DELETE_FROM_LIST, PATCH, RETAIN_KEYS, SET_ELEMENT_ORDER, field_of, taken_over, without_directives,
+};
 use super::go_text::{go_list, go_text};
 use super::order::arrange;
-use super::PatchError;
 use crate::decode::json_type;
 use crate::node::{PatchStrategy, Schema, Shape};
 use crate::{Object, Tree};
@@ -17,7 +19,9 @@ type Patched<T> = Result<T, PatchError>;
 pub fn strategic(schema: &Schema, original: &Tree, patch: &Tree) -> Result<Tree, PatchError> {
     let Tree::Object(patch) = patch else {
         let found = json_type(patch);
-        return Err(PatchError::Malformed(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")));
+        return Err(PatchError::Malformed(format!(
+            "json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+        )));
     };
     let original = original.as_object().cloned().unwrap_or_default();
     merge_object(Some(schema), original, patch.clone()).map(Tree::Object)
@@ -39,7 +43,9 @@ fn merge_object(schema: Option<&Schema>, mut original: Object, mut patch: Object
     for (key, value) in patch {
         let (field, deletes) = match field_of(&key, DELETE_FROM_LIST) {
             Some(field) => (field, true),
-            None if key.starts_with(DELETE_FROM_LIST) => return Err(malformed("invalid patch format of primitive list")),
+            None if key.starts_with(DELETE_FROM_LIST) => {
+                return Err(malformed("invalid patch format of primitive list"));
+            }
             None => (key.as_str(), false),
         };
         merge_field(schema, &mut original, field, value, deletes)?;
@@ -47,7 +53,13 @@ fn merge_object(schema: Option<&Schema>, mut original: Object, mut patch: Object
     Ok(original)
 }
 
-fn merge_field(schema: Option<&Schema>, original: &mut Object, name: &str, patch: Tree, deletes: bool) -> Patched<()> {
+fn merge_field(
+    schema: Option<&Schema>,
+    original: &mut Object,
+    name: &str,
+    patch: Tree,
+    deletes: bool,
+) -> Patched<()> {
     if patch.is_null() {
         original.remove(name);
         return Ok(());
@@ -78,12 +90,18 @@ fn merge_field(schema: Option<&Schema>, original: &mut Object, name: &str, patch
 }
 
 /// What the schema says about a field: its node and its strategy. Upstream fails on a field that the struct does not have.
-fn lookup<'a>(schema: Option<&'a Schema>, name: &str) -> Patched<(Option<&'a Schema>, Option<&'a PatchStrategy>)> {
+fn lookup<'a>(
+    schema: Option<&'a Schema>,
+    name: &str,
+) -> Patched<(Option<&'a Schema>, Option<&'a PatchStrategy>)> {
     match schema.map(|schema| (schema, &schema.shape)) {
         Some((schema, Shape::Struct(inner))) => match inner.field(name) {
             Some(field) => Ok((Some(&*field.child), Some(&field.strategy))),
             None => {
-                let text = format!("unable to find api field in struct {} for the json field {name:?}", schema.go_name());
+                let text = format!(
+                    "unable to find api field in struct {} for the json field {name:?}",
+                    schema.go_name()
+                );
                 Err(PatchError::Broken(text))
             }
         },
@@ -113,19 +131,27 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Patched<()> {
 
 /// Merges the lists that the patch gives an order for, and takes both out of the patch.
 fn set_element_orders(schema: Option<&Schema>, original: &mut Object, patch: &mut Object) -> Patched<()> {
-    let directives: Vec<String> = patch.keys().filter(|key| key.starts_with(SET_ELEMENT_ORDER)).cloned().collect();
+    let directives: Vec<String> =
+        patch.keys().filter(|key| key.starts_with(SET_ELEMENT_ORDER)).cloned().collect();
     for directive in directives {
         let order = match patch.remove(&directive) {
             Some(Tree::Array(order)) => order,
             other => return Err(bad_argument(other.as_ref())),
         };
-        let name = field_of(&directive, SET_ELEMENT_ORDER).ok_or_else(|| malformed("invalid patch format of setElementOrder list"))?;
+        let name = field_of(&directive, SET_ELEMENT_ORDER)
+            .ok_or_else(|| malformed("invalid patch format of setElementOrder list"))?;
         set_element_order(schema, original, patch, name, &order)?;
     }
     Ok(())
 }
 
-fn set_element_order(schema: Option<&Schema>, original: &mut Object, patch: &mut Object, name: &str, order: &[Tree]) -> Patched<()> {
+fn set_element_order(
+    schema: Option<&Schema>,
+    original: &mut Object,
+    patch: &mut Object,
+    name: &str,
+    order: &[Tree],
+) -> Patched<()> {
     let live = original.get(name).map(list_of).transpose()?;
     let patched = patch.get(name).map(list_of).transpose()?;
     let (child, strategy) = lookup(schema, name)?;
@@ -170,7 +196,9 @@ fn same_order(patch: &[Tree], order: &[Tree], merge_key: Option<&str>) -> Patche
         return Ok(());
     }
     let (patch, order) = (go_list(patch), go_list(order));
-    Err(PatchError::Broken(format!("The order in patch list:\n{patch}\n doesn't match {SET_ELEMENT_ORDER} list:\n{order}\n")))
+    Err(PatchError::Broken(format!(
+        "The order in patch list:\n{patch}\n doesn't match {SET_ELEMENT_ORDER} list:\n{order}\n"
+    )))
 }
 
 fn same_item(a: &Tree, b: &Tree, merge_key: Option<&str>) -> Patched<bool> {
@@ -187,7 +215,13 @@ fn require_keys(items: &[Tree], key: &str) -> Patched<()> {
     items.iter().try_for_each(|item| key_of(item, key).map(drop))
 }
 
-fn merge_list(list: Option<&Schema>, strategy: Option<&PatchStrategy>, original: Vec<Tree>, patch: Vec<Tree>, deletes: bool) -> Patched<Vec<Tree>> {
+fn merge_list(
+    list: Option<&Schema>,
+    strategy: Option<&PatchStrategy>,
+    original: Vec<Tree>,
+    patch: Vec<Tree>,
+    deletes: bool,
+) -> Patched<Vec<Tree>> {
     let merges = strategy.is_some_and(|strategy| strategy.merge);
     if !merges && !deletes {
         return Ok(patch);
@@ -232,7 +266,12 @@ fn merge_scalars(original: Vec<Tree>, patch: Vec<Tree>) -> Vec<Tree> {
     arrange(merged, &patch, &original, None)
 }
 
-fn merge_objects(schema: Option<&Schema>, original: Vec<Tree>, patch: Vec<Tree>, merge_key: &str) -> Patched<Vec<Tree>> {
+fn merge_objects(
+    schema: Option<&Schema>,
+    original: Vec<Tree>,
+    patch: Vec<Tree>,
+    merge_key: &str,
+) -> Patched<Vec<Tree>> {
     let (original, patch) = list_directives(original, patch, merge_key)?;
     let mut merged = original.clone();
     for item in &patch {
@@ -252,7 +291,11 @@ fn merge_objects(schema: Option<&Schema>, original: Vec<Tree>, patch: Vec<Tree>,
 }
 
 /// Carries out the items that are directives: what is left of the original, and the patch without them.
-fn list_directives(mut original: Vec<Tree>, patch: Vec<Tree>, merge_key: &str) -> Patched<(Vec<Tree>, Vec<Tree>)> {
+fn list_directives(
+    mut original: Vec<Tree>,
+    patch: Vec<Tree>,
+    merge_key: &str,
+) -> Patched<(Vec<Tree>, Vec<Tree>)> {
     let mut rest = Vec::with_capacity(patch.len());
     let mut replace = false;
     for item in patch {
@@ -266,7 +309,11 @@ fn list_directives(mut original: Vec<Tree>, patch: Vec<Tree>, merge_key: &str) -
                 original.retain(|other| other.get(merge_key) != Some(value));
             }
             Some("replace") => replace = true,
-            Some("merge") => return Err(PatchError::Broken("merging lists cannot yet be specified in the patch".to_owned())),
+            Some("merge") => {
+                return Err(PatchError::Broken(
+                    "merging lists cannot yet be specified in the patch".to_owned(),
+                ));
+            }
             _ => return Err(unknown_directive(directive, item.as_object().unwrap_or(&Object::new()))),
         }
     }

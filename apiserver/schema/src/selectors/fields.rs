@@ -102,12 +102,16 @@ fn unescape(value: &str) -> Result<String, SelectorError> {
                 Some(escaped @ ('\\' | ',' | '=')) => out.push(escaped),
                 other => {
                     let sequence = other.map(String::from).unwrap_or_default();
-                    return Err(SelectorError(format!("invalid field selector: invalid escape sequence: \\{sequence}")));
+                    return Err(SelectorError(format!(
+                        "invalid field selector: invalid escape sequence: \\{sequence}"
+                    )));
                 }
             },
             ',' | '=' => {
                 let code = character as u32;
-                return Err(SelectorError(format!("invalid field selector: unescaped character in value: {code}")));
+                return Err(SelectorError(format!(
+                    "invalid field selector: unescaped character in value: {code}"
+                )));
             }
             other => out.push(other),
         }
@@ -134,7 +138,8 @@ mod tests {
     #[test]
     fn terms_are_what_upstream_reads() {
         let check = |text: &str, expected: &str| {
-            let got = Selector::parse(text).map_or_else(|error| error.to_string(), |selector| format!("{selector}"));
+            let got = Selector::parse(text)
+                .map_or_else(|error| error.to_string(), |selector| format!("{selector}"));
             assert_eq!(got, expected, "{text}");
         };
         check("metadata.name=s1", "metadata.name=s1");
@@ -152,7 +157,8 @@ mod tests {
     fn only_offered_fields_are_taken() {
         let check = |text: &str, expected: Result<(), &str>| {
             let selector = Selector::parse(text).expect("a selector");
-            let got = selector.require_supported(|field| matches!(field, "metadata.name" | "metadata.namespace"));
+            let got =
+                selector.require_supported(|field| matches!(field, "metadata.name" | "metadata.namespace"));
             assert_eq!(got.map_err(|error| error.0), expected.map_err(str::to_owned), "{text}");
         };
         check("metadata.name=a", Ok(()));

@@ -103,7 +103,8 @@ impl Selector {
 
     /// Whether labels, asked for by key, fulfil all conditions.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        !self.nothing && self.requirements.iter().all(|requirement| requirement.holds(label(&requirement.key)))
+        !self.nothing
+            && self.requirements.iter().all(|requirement| requirement.holds(label(&requirement.key)))
     }
 
     /// Whether an object's labels fulfil all conditions.
@@ -117,7 +118,9 @@ impl Requirement {
     /// Checks key and values.
     pub fn new(key: String, operator: Operator, values: Vec<String>) -> Result<Self, SelectorError> {
         let mut problems = Vec::new();
-        let mut invalid = |path: String, value: String, detail: &str| problems.push(format!("{path}: Invalid value: {value}: {detail}"));
+        let mut invalid = |path: String, value: String, detail: &str| {
+            problems.push(format!("{path}: Invalid value: {value}: {detail}"))
+        };
         let quoted = crate::decode::go_quoted;
         if let Some(detail) = joined(key_problems(&key)) {
             invalid("key".to_owned(), quoted(&key), &detail);
@@ -125,13 +128,23 @@ impl Requirement {
         let list = || format!("[{}]", values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(","));
         match operator {
             Operator::In | Operator::NotIn if values.is_empty() => {
-                invalid("values".to_owned(), list(), "for 'in', 'notin' operators, values set can't be empty");
+                invalid(
+                    "values".to_owned(),
+                    list(),
+                    "for 'in', 'notin' operators, values set can't be empty",
+                );
             }
             Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
-                invalid("values".to_owned(), list(), "values set must be empty for exists and does not exist");
+                invalid(
+                    "values".to_owned(),
+                    list(),
+                    "values set must be empty for exists and does not exist",
+                );
             }
             Operator::GreaterThan | Operator::LessThan => {
-                for (index, value) in values.iter().enumerate().filter(|(_, value)| value.parse::<i64>().is_err()) {
+                for (index, value) in
+                    values.iter().enumerate().filter(|(_, value)| value.parse::<i64>().is_err())
+                {
                     let detail = "for 'Gt', 'Lt' operators, the value must be an integer";
                     invalid(format!("values[{index}]"), quoted(value), detail);
                 }
@@ -231,7 +244,9 @@ impl Parser {
         loop {
             match self.value_token() {
                 (Token::Identifier | Token::Not, _) => {
-                    let requirement = self.requirement().map_err(|error| format!("unable to parse requirement: {error}"))?;
+                    let requirement = self
+                        .requirement()
+                        .map_err(|error| format!("unable to parse requirement: {error}"))?;
                     requirements.push(requirement);
                     match self.take_value() {
                         (Token::End, _) => return Ok(requirements),
@@ -240,7 +255,9 @@ impl Parser {
                     }
                 }
                 (Token::End, _) => return Ok(requirements),
-                (_, text) => return Err(format!("found '{text}', expected: !, identifier, or 'end of string'")),
+                (_, text) => {
+                    return Err(format!("found '{text}', expected: !, identifier, or 'end of string'"));
+                }
             }
         }
     }
@@ -433,19 +450,39 @@ mod tests {
         check(",app=x", "found ',', expected: !, identifier, or 'end of string'");
         check("app x", "unable to parse requirement: found 'x', expected: in, notin, =, ==, !=, gt, lt");
         check("app=x y", "found 'y', expected: ',' or 'end of string'");
-        check("app=x;tier=1", "unable to parse requirement: values[0][app]: Invalid value: \"x;tier\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')");
-        check("a/b/c=x", "unable to parse requirement: <nil>: Invalid value: \"a/b/c\": a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
-        check("App.Example/K=v", "unable to parse requirement: <nil>: Invalid value: \"App.Example/K\": prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')");
+        check(
+            "app=x;tier=1",
+            "unable to parse requirement: values[0][app]: Invalid value: \"x;tier\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+        );
+        check(
+            "a/b/c=x",
+            "unable to parse requirement: <nil>: Invalid value: \"a/b/c\": a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+        );
+        check(
+            "App.Example/K=v",
+            "unable to parse requirement: <nil>: Invalid value: \"App.Example/K\": prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+        );
         check("=x", "found '=', expected: !, identifier, or 'end of string'");
         let long = "x".repeat(64);
-        check(&format!("k={long}"), &format!("unable to parse requirement: values[0][k]: Invalid value: \"{long}\": must be no more than 63 bytes"));
+        check(
+            &format!("k={long}"),
+            &format!(
+                "unable to parse requirement: values[0][k]: Invalid value: \"{long}\": must be no more than 63 bytes"
+            ),
+        );
         check("app notin", "unable to parse requirement: found '' expected: '('");
         check("app in x", "unable to parse requirement: found 'x' expected: '('");
         check("(app)", "found '(', expected: !, identifier, or 'end of string'");
         check("!app=x", "found '=', expected: ',' or 'end of string'");
         check("app in (a", "unable to parse requirement: found '', expected: ',' or ')'");
-        check("-a", "unable to parse requirement: <nil>: Invalid value: \"-a\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')");
-        check("a>b", "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer");
+        check(
+            "-a",
+            "unable to parse requirement: <nil>: Invalid value: \"-a\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+        );
+        check(
+            "a>b",
+            "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer",
+        );
     }
 
     #[test]
@@ -453,16 +490,28 @@ mod tests {
         let object = json!({"metadata": {"labels": {"app": "x", "tier": "2"}}});
         let check = |selector: Tree, expected: &str| {
             let got = Selector::from_tree((!selector.is_null()).then_some(&selector));
-            let got = got.map_or_else(|error| error.to_string(), |selector| selector.matches_object(&object).to_string());
+            let got = got.map_or_else(
+                |error| error.to_string(),
+                |selector| selector.matches_object(&object).to_string(),
+            );
             assert_eq!(got, expected, "{selector}");
         };
         check(json!(null), "false");
         check(json!({}), "true");
         check(json!({"matchLabels": {"app": "x"}}), "true");
-        check(json!({"matchLabels": {"app": "x"}, "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["2"]}]}), "false");
+        check(
+            json!({"matchLabels": {"app": "x"}, "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["2"]}]}),
+            "false",
+        );
         check(json!({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}), "true");
-        check(json!({"matchExpressions": [{"key": "tier", "operator": "Is"}]}), "\"Is\" is not a valid label selector operator");
-        check(json!({"matchExpressions": [{"key": "tier", "operator": "In"}]}), "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty");
+        check(
+            json!({"matchExpressions": [{"key": "tier", "operator": "Is"}]}),
+            "\"Is\" is not a valid label selector operator",
+        );
+        check(
+            json!({"matchExpressions": [{"key": "tier", "operator": "In"}]}),
+            "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
+        );
     }
 
     #[test]

@@ -30,7 +30,11 @@ pub(super) fn tokens(text: &str) -> Vec<(Token, String)> {
         if first == '\0' {
             break;
         }
-        let length = if is_special(first) { symbol_length(rest) } else { rest.find(|c| is_special(c) || is_blank(c) || c == '\0').unwrap_or(rest.len()) };
+        let length = if is_special(first) {
+            symbol_length(rest)
+        } else {
+            rest.find(|c| is_special(c) || is_blank(c) || c == '\0').unwrap_or(rest.len())
+        };
         let (word, after) = rest.split_at(length);
         tokens.push(token(word));
         rest = after;

@@ -23,7 +23,9 @@ pub fn key_problems(key: &str) -> Vec<String> {
             name
         }
         Some((prefix, name)) => {
-            problems.extend(subdomain_problems(prefix).into_iter().map(|problem| format!("prefix part {problem}")));
+            problems.extend(
+                subdomain_problems(prefix).into_iter().map(|problem| format!("prefix part {problem}")),
+            );
             name
         }
     };
@@ -73,7 +75,10 @@ fn too_long(bytes: usize) -> String {
 
 fn is_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    let ends = bytes.first().zip(bytes.last()).is_some_and(|(a, b)| a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric());
+    let ends = bytes
+        .first()
+        .zip(bytes.last())
+        .is_some_and(|(a, b)| a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric());
     ends && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 

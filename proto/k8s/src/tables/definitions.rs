@@ -31,13 +31,7 @@ pub fn definition(name: &str) -> impl Iterator<Item = FieldRow> + use<> {
 fn field_row(line: &'static str) -> FieldRow {
     let mut columns = line.split('\t').skip(1);
     let mut next = || columns.next().unwrap_or("");
-    FieldRow {
-        name: next(),
-        ty: next(),
-        required: next() == "required",
-        default: next(),
-        extensions: next(),
-    }
+    FieldRow { name: next(), ty: next(), required: next() == "required", default: next(), extensions: next() }
 }
 
 /// The table's own copy of a definition's name; `None` when there is no such definition.
@@ -100,7 +94,10 @@ mod tests {
     fn kinds_lead_to_definitions() {
         assert_eq!(definition_of_kind("", "v1", "Pod"), Some("io.k8s.api.core.v1.Pod"));
         assert_eq!(definition_of_kind("apps", "v1", "Deployment"), Some("io.k8s.api.apps.v1.Deployment"));
-        assert_eq!(definition_of_kind("apps", "v1", "DeleteOptions"), Some("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"));
+        assert_eq!(
+            definition_of_kind("apps", "v1", "DeleteOptions"),
+            Some("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+        );
         assert_eq!(definition_of_kind("apps", "v2", "Deployment"), None);
     }
 

@@ -65,7 +65,11 @@ impl Resource {
 
     /// `group/version`, or only the version for the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// `plural.group`, or only the plural for the core group: how errors name the resource.
@@ -87,20 +91,25 @@ pub fn resources() -> &'static [Resource] {
 
 /// The resource of a group, version and plural name.
 pub fn resource(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    resources().iter().find(|resource| resource.plural == plural && resource.group == group && resource.version == version)
+    resources()
+        .iter()
+        .find(|resource| resource.plural == plural && resource.group == group && resource.version == version)
 }
 
 fn parse(table: &'static str) -> Vec<Resource> {
     let mut resources: Vec<Resource> = Vec::with_capacity(80);
     for line in table.lines().skip(1) {
         let columns: Vec<&'static str> = line.split('\t').collect();
-        let [group, version, plural, kind, singular, scope, short, categories, verbs, hash] = columns[..] else {
+        let [group, version, plural, kind, singular, scope, short, categories, verbs, hash] = columns[..]
+        else {
             panic!("resources table: ten columns in {line:?}");
         };
         if let Some((parent, name)) = plural.split_once('/') {
             let parent = resources
                 .iter_mut()
-                .rfind(|resource| resource.plural == parent && resource.group == group && resource.version == version)
+                .rfind(|resource| {
+                    resource.plural == parent && resource.group == group && resource.version == version
+                })
                 .expect("a subresource follows its resource");
             parent.subresources.push(subresource(name, (group, version), kind, verbs));
         } else {
@@ -122,7 +131,12 @@ fn parse(table: &'static str) -> Vec<Resource> {
     resources
 }
 
-fn subresource(name: &'static str, parent: (&'static str, &'static str), kind: &'static str, verbs: &'static str) -> Subresource {
+fn subresource(
+    name: &'static str,
+    parent: (&'static str, &'static str),
+    kind: &'static str,
+    verbs: &'static str,
+) -> Subresource {
     let mut parts = kind.rsplitn(3, '/');
     let kind = parts.next().unwrap_or(kind);
     let version = parts.next();
@@ -151,7 +165,10 @@ mod tests {
         assert_eq!(deployments.short_names, ["deploy"]);
         assert!(deployments.namespaced());
         let scale = deployments.subresource("scale").expect("served");
-        assert_eq!((scale.group, scale.version, scale.kind, scale.foreign), ("autoscaling", "v1", "Scale", true));
+        assert_eq!(
+            (scale.group, scale.version, scale.kind, scale.foreign),
+            ("autoscaling", "v1", "Scale", true)
+        );
         let nodes = resource("", "v1", "nodes").expect("served");
         assert_eq!((nodes.scope, nodes.qualified()), (Scope::Cluster, "nodes".to_owned()));
         assert_eq!(resources().iter().map(|r| 1 + r.subresources.len()).sum::<usize>(), 113);

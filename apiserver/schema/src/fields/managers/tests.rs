@@ -16,7 +16,13 @@ impl Written {
         Self { kind: (group, kind), live: None, clock: 0 }
     }
 
-    fn write_as(&mut self, manager: &str, subresource: &str, reset: &[&[&str]], body: Tree) -> Vec<(String, Tree)> {
+    fn write_as(
+        &mut self,
+        manager: &str,
+        subresource: &str,
+        reset: &[&[&str]],
+        body: Tree,
+    ) -> Vec<(String, Tree)> {
         let (group, kind) = self.kind;
         let schema = crate::kind(group, "v1", kind).expect("a built-in kind");
         let mut new = body;
@@ -26,7 +32,14 @@ impl Written {
         self.clock += 1;
         let time = format!("2025-01-01T00:00:{:02}Z", self.clock);
         let reset = Set::of_fields(reset);
-        let write = Write { manager, api_version: &api_version, subresource, time: &time, reset: &reset, others: &[] };
+        let write = Write {
+            manager,
+            api_version: &api_version,
+            subresource,
+            time: &time,
+            reset: &reset,
+            others: &[],
+        };
         update_managers(schema, self.live.as_ref(), &mut new, &write);
         new["metadata"]["uid"] = json!("u");
         self.live = Some(new.clone());
@@ -53,7 +66,11 @@ fn a_create_owns_what_it_sets() {
         json!({"metadata": {"name": "a", "labels": {"app": "x"}, "annotations": {"note": "1"}}, "data": {"k": "v", "e": ""}}),
         json!({"f:data": {".": {}, "f:e": {}, "f:k": {}}, "f:metadata": {"f:annotations": {".": {}, "f:note": {}}, "f:labels": {".": {}, "f:app": {}}}}),
     );
-    check(("", "ConfigMap"), json!({"metadata": {"name": "b", "generateName": "gen-"}}), json!({"f:metadata": {"f:generateName": {}}}));
+    check(
+        ("", "ConfigMap"),
+        json!({"metadata": {"name": "b", "generateName": "gen-"}}),
+        json!({"f:metadata": {"f:generateName": {}}}),
+    );
     check(
         ("", "PodTemplate"),
         json!({"metadata": {"name": "t"}, "template": {"metadata": {"labels": {"a": "1"}}, "spec": {"containers": [
@@ -77,13 +94,30 @@ fn a_create_owns_what_it_sets() {
 #[test]
 fn a_write_takes_what_it_changes() {
     let mut map = Written::new("", "ConfigMap");
-    map.write("mine", json!({"metadata": {"name": "fm", "annotations": {"x": "1"}}, "data": {"k": "v", "l": "w"}}));
-    let got = map.write("other", json!({"metadata": {"name": "fm"}, "data": {"k": "v", "l": "changed", "m": "new"}}));
-    assert_eq!(got, owned(&[("mine", json!({"f:data": {".": {}, "f:k": {}}})), ("other", json!({"f:data": {"f:l": {}, "f:m": {}}}))]));
+    map.write(
+        "mine",
+        json!({"metadata": {"name": "fm", "annotations": {"x": "1"}}, "data": {"k": "v", "l": "w"}}),
+    );
+    let got = map
+        .write("other", json!({"metadata": {"name": "fm"}, "data": {"k": "v", "l": "changed", "m": "new"}}));
+    assert_eq!(
+        got,
+        owned(&[
+            ("mine", json!({"f:data": {".": {}, "f:k": {}}})),
+            ("other", json!({"f:data": {"f:l": {}, "f:m": {}}}))
+        ])
+    );
 
     let got = map.write("third", json!({"metadata": {"name": "fm", "finalizers": ["example.com/f"], "labels": {"a": "b"}}, "data": {"k": "v", "l": "again", "m": "new"}}));
     let third = json!({"f:data": {"f:l": {}}, "f:metadata": {"f:finalizers": {".": {}, "v:\"example.com/f\"": {}}, "f:labels": {".": {}, "f:a": {}}}});
-    assert_eq!(got, owned(&[("mine", json!({"f:data": {".": {}, "f:k": {}}})), ("other", json!({"f:data": {"f:m": {}}})), ("third", third)]));
+    assert_eq!(
+        got,
+        owned(&[
+            ("mine", json!({"f:data": {".": {}, "f:k": {}}})),
+            ("other", json!({"f:data": {"f:m": {}}})),
+            ("third", third)
+        ])
+    );
 
     let got = map.write("third", json!({"metadata": {"name": "fm", "finalizers": ["example.com/f"], "labels": {"a": "c"}}, "data": {"k": "v", "l": "again", "m": "newer"}}));
     let third = json!({"f:data": {"f:l": {}, "f:m": {}}, "f:metadata": {"f:finalizers": {".": {}, "v:\"example.com/f\"": {}}, "f:labels": {".": {}, "f:a": {}}}});
@@ -110,20 +144,33 @@ fn status_is_nobody_s_on_the_main_resource() {
     let fields = json!({"f:status": {"f:replicas": {}, "f:conditions": {".": {}, "k:{\"type\":\"Available\"}": {".": {}, "f:lastTransitionTime": {}, "f:lastUpdateTime": {}, "f:status": {}, "f:type": {}}}}});
     assert_eq!(got[1], ("b".to_owned(), fields));
     assert_eq!(got[0].0, "a");
-    assert_eq!(deployment.live.as_ref().and_then(|live| live.pointer("/metadata/managedFields/1/subresource")), Some(&json!("status")));
+    assert_eq!(
+        deployment.live.as_ref().and_then(|live| live.pointer("/metadata/managedFields/1/subresource")),
+        Some(&json!("status"))
+    );
 }
 
 #[test]
 fn clients_may_edit_and_end_the_bookkeeping() {
     let mut map = Written::new("", "ConfigMap");
     map.write("mine", json!({"metadata": {"name": "a"}, "data": {"k": "v"}}));
-    let kept = map.write("other", json!({"metadata": {"name": "a", "managedFields": [{"operation": "Foo"}]}, "data": {"k": "v"}}));
+    let kept = map.write(
+        "other",
+        json!({"metadata": {"name": "a", "managedFields": [{"operation": "Foo"}]}, "data": {"k": "v"}}),
+    );
     assert_eq!(kept, owned(&[("mine", json!({"f:data": {".": {}, "f:k": {}}}))]));
     let edited = json!([{"manager": "me", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:k": {}}}}]);
-    let got = map.write("other", json!({"metadata": {"name": "a", "managedFields": edited}, "data": {"k": "v"}}));
+    let got =
+        map.write("other", json!({"metadata": {"name": "a", "managedFields": edited}, "data": {"k": "v"}}));
     assert_eq!(got, owned(&[("me", json!({"f:data": {"f:k": {}}}))]));
     for reset in [json!([{}]), json!([])] {
-        assert_eq!(map.write("other", json!({"metadata": {"name": "a", "managedFields": reset}, "data": {"k": "w"}})), vec![]);
+        assert_eq!(
+            map.write(
+                "other",
+                json!({"metadata": {"name": "a", "managedFields": reset}, "data": {"k": "w"}})
+            ),
+            vec![]
+        );
         assert_eq!(map.write("other", json!({"metadata": {"name": "a"}, "data": {"k": "x"}})), vec![]);
     }
 }
@@ -132,7 +179,8 @@ fn clients_may_edit_and_end_the_bookkeeping() {
 fn what_a_client_claims_at_create_is_taken_back() {
     let mut map = Written::new("", "ConfigMap");
     let claimed = json!([{"manager": "me", "operation": "Update", "apiVersion": "v1", "time": "2001-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:k": {}}}}]);
-    let got = map.write("replay", json!({"metadata": {"name": "mf", "managedFields": claimed}, "data": {"k": "v"}}));
+    let got = map
+        .write("replay", json!({"metadata": {"name": "mf", "managedFields": claimed}, "data": {"k": "v"}}));
     assert_eq!(got, owned(&[("replay", json!({"f:data": {".": {}, "f:k": {}}}))]));
 }
 
