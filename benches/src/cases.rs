@@ -1,0 +1,124 @@
+//! The cases, in the order they run: later ones use the objects of earlier ones.
+
+mod idle;
+mod lists;
+mod start;
+mod watch;
+mod writes;
+
+use crate::client::{Call, Connection, Target};
+use crate::process::Kontiki;
+use crate::table::Table;
+use crate::{Options, kubeconfig, meter, objects};
+
+/// Everything a case of load needs: a server, which may be any, and how much of it.
+pub struct Subject {
+    target: Target,
+    pids: Vec<u32>,
+    quick: bool,
+    /// Ended when the subject goes; `None` for a server that was there.
+    _process: Option<Kontiki>,
+}
+
+/// Runs all cases the options want. A case that fails is a row, not the end.
+pub async fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
+    if options.kubeconfig.is_none() {
+        case(table, options, &["dev_ready"], async |table| start::dev_ready(options, table).await).await;
+        case(table, options, &["node_ready"], async |table| start::node_ready(options, table)).await;
+        case(table, options, &["idle_rss", "idle_cpu"], async |table| {
+            idle::idle(&Subject::start(options)?, table).await
+        })
+        .await;
+    }
+    if !LOADS.iter().any(|name| options.wants(name)) {
+        return Ok(());
+    }
+    let subject = Subject::start(options)?;
+    subject.prepare().await?;
+    case(table, options, &LOADS[0..3], async |table| writes::config_maps(&subject, table).await).await;
+    case(table, options, &LOADS[3..4], async |table| writes::create_pods(&subject, table).await).await;
+    case(table, options, &LOADS[4..9], async |table| lists::pods(&subject, table).await).await;
+    case(table, options, &LOADS[9..10], async |table| writes::pod_status(&subject, table).await).await;
+    case(table, options, &LOADS[10..11], async |table| watch::fan_out(&subject, table).await).await;
+    case(table, options, &LOADS[11..], async |table| {
+        table.value("loaded_rss", meter::rss_mb(&subject.pids)?, "MB");
+        Ok(())
+    })
+    .await;
+    Ok(())
+}
+
+/// Cases that share one server.
+const LOADS: [&str; 12] = [
+    "create_configmap_1k",
+    "update_configmap_put",
+    "get_configmap",
+    "create_pod",
+    "list_pods",
+    "list_pods_gzip",
+    "list_pods_table",
+    "list_pods_protobuf",
+    "list_pods_pages_of_500",
+    "patch_pod_status",
+    "watch_event_500",
+    "loaded_rss",
+];
+
+async fn case(
+    table: &mut Table,
+    options: &Options,
+    names: &[&str],
+    run: impl AsyncFnOnce(&mut Table) -> anyhow::Result<()>,
+) {
+    if names.iter().any(|name| options.wants(name))
+        && let Err(error) = run(table).await
+    {
+        table.failed(names.first().copied().unwrap_or_default(), &error);
+    }
+}
+
+impl Subject {
+    fn start(options: &Options) -> anyhow::Result<Self> {
+        let (process, pids, path) = match &options.kubeconfig {
+            Some(path) => (None, options.pids.clone(), path.clone()),
+            None => {
+                let process = Kontiki::server(&options.kontiki)?;
+                let (pid, path) = (process.pid(), process.kubeconfig.clone());
+                (Some(process), vec![pid], path)
+            }
+        };
+        let target = Target::new(&kubeconfig::read(&path)?)?;
+        Ok(Self { target, pids, quick: options.quick, _process: process })
+    }
+
+    /// `full`, or a tenth of it.
+    fn scaled(&self, full: usize) -> usize {
+        if self.quick { full / 10 } else { full }
+    }
+
+    /// Makes the namespaces of the load and waits for what pods in them need.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        let mut connection = self.target.connect().await?;
+        for name in [objects::NAMESPACE, objects::WATCHED_NAMESPACE] {
+            let body = objects::namespace(name);
+            let call = Call::with_body(http::Method::POST, "/api/v1/namespaces", "application/json", body);
+            connection.send(&call).await?;
+            account(&mut connection, name).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the service account that admission gives to pods.
+async fn account(connection: &mut Connection, namespace: &str) -> anyhow::Result<()> {
+    /// Tries, a tenth of a second apart.
+    const TRIES_MAX: u32 = 200;
+    let call = Call::get(format!("{}/default", objects::collection(namespace, "serviceaccounts")));
+    for _ in 0..TRIES_MAX {
+        if connection.send(&call).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("no controller made the service account of namespace {namespace}")
+}

@@ -1,1 +1,0 @@
-//! What an operation costs, beside upstream's figures.
