@@ -1,0 +1,114 @@
+//! `kontiki server`: one control-plane replica on this host, and a worker unless `--no-agent`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::answer;
+use crate::compose::{Node, Server as Running, ServerConfig, tokio_runtime};
+use crate::failure::{Code, Failure, Step};
+
+/// How long the node may take before the server gives up starting.
+const NODE_READY_MAX: Duration = Duration::from_secs(120);
+
+/// Flags of `kontiki server`.
+#[derive(Debug, Args)]
+pub(super) struct Server {
+    /// Where the server keeps its data.
+    #[arg(long, default_value = "/var/lib/kontiki")]
+    data_dir: PathBuf,
+    /// The API's port.
+    #[arg(long, default_value_t = 6443)]
+    port: u16,
+    /// The address the API listens on.
+    #[arg(long, default_value = "0.0.0.0")]
+    bind: IpAddr,
+    /// The address other hosts and pods reach this server at.
+    #[arg(long)]
+    advertise_address: Option<IpAddr>,
+    /// This node's name; the host's name if not given.
+    #[arg(long)]
+    name: Option<String>,
+    /// Run no worker here.
+    #[arg(long)]
+    no_agent: bool,
+    /// The container runtime's socket.
+    #[arg(long, default_value = "/run/containerd/containerd.sock")]
+    runtime_endpoint: PathBuf,
+    /// Where the administrator's kubeconfig is written.
+    #[arg(long, default_value = "/etc/kontiki/kubeconfig")]
+    kubeconfig: PathBuf,
+    /// Another name or address of the serving certificate. May be given more than once.
+    #[arg(long = "tls-san")]
+    tls_san: Vec<String>,
+    /// Join a cluster.
+    #[arg(long)]
+    join: Option<String>,
+}
+
+impl Server {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        if self.join.is_some() {
+            return Err(Failure::new(Code::Usage, "joining a cluster is not built yet")
+                .why("one control-plane replica is all there is for now (docs/STATUS.md)"));
+        }
+        if !self.no_agent && !nix::unistd::geteuid().is_root() {
+            return Err(Failure::new(Code::Permission, "needs root")
+                .why("a worker makes mounts, cgroups and network rules")
+                .fix("sudo kontiki server; or --no-agent; or kontiki dev"));
+        }
+        let listener = TcpListener::bind((self.bind, self.port)).map_err(|error| {
+            Failure::new(Code::Conflict, format!("cannot listen on {}:{}", self.bind, self.port))
+                .why(error)
+                .fix("stop what listens there, or choose --port")
+        })?;
+        let public_ip = self.advertise_address.map_or_else(own_address, Ok)?;
+        let node = if self.no_agent { None } else { Some(self.node(public_ip)?) };
+        let config = ServerConfig {
+            data_dir: Some(self.data_dir.join("server")),
+            listeners: vec![listener],
+            kubeconfig: self.kubeconfig.clone(),
+            public: SocketAddr::new(public_ip, self.port),
+            advertise: public_ip,
+            context: "kontiki".to_owned(),
+            node,
+            extra_names: self.tls_san.clone(),
+        };
+        tokio_runtime()?.block_on(async {
+            let server = Running::start(config).await?;
+            answer(&format!("export KUBECONFIG={}", self.kubeconfig.display()))?;
+            server.node_ready(NODE_READY_MAX).await?;
+            server.until_stopped().await
+        })
+    }
+
+    fn node(&self, address: IpAddr) -> Result<Node, Failure> {
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => nix::unistd::gethostname().step("cannot read the host's name")?.to_string_lossy().to_lowercase(),
+        };
+        Ok(Node {
+            name,
+            address,
+            pod_cidr: "10.244.0.0/24".to_owned(),
+            runtime_endpoint: self.runtime_endpoint.clone(),
+            pods_dir: "/var/lib/kubelet".into(),
+            logs_dir: "/var/log/pods".into(),
+            cni_conf_dir: "/etc/cni/net.d".into(),
+            cni_data_dir: "/var/lib/cni/networks".into(),
+            cgroup_parent: "/kubepods".to_owned(),
+        })
+    }
+}
+
+/// The address this host sends from.
+fn own_address() -> Result<IpAddr, Failure> {
+    let asked = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr()));
+    match asked {
+        Ok(address) if !address.ip().is_loopback() && !address.ip().is_unspecified() => Ok(address.ip()),
+        _ => Err(Failure::new(Code::Unfit, "this host has no address others could reach").fix("--advertise-address IP")),
+    }
+}

@@ -1,0 +1,233 @@
+//! Puts the rooms together: store, API server, controllers and scheduler while this member leads, and on a node the
+//! agent and the service proxy. Decides who gets which client; the work itself is in the rooms.
+
+mod client;
+mod leading;
+mod node;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::pki::{Identity, Kubeconfig, Material, kubeconfig, serving_names};
+use access::seal::{Keyring, SystemRandom};
+use access::tokens::Signer;
+use access::{UserInfo, groups, users};
+use apiserver::{ApiServer, Config, Kubelet, Tls};
+use raft_store::{Options, Seams, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Code, Failure, Step};
+
+pub use node::Node;
+
+/// What `/version` and the agent report.
+pub const VERSION: &str = concat!("v1.36.1+kontiki.", env!("CARGO_PKG_VERSION"));
+const DOMAIN: &str = "cluster.local";
+const FIRST_SERVICE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
+const DNS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10));
+const POD_CIDR: &str = "10.244.0.0/16";
+/// How long the parts get to end by themselves.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// What a server is started with.
+pub struct ServerConfig {
+    /// Where everything is kept; `None` keeps it in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Sockets of the API, listening already.
+    pub listeners: Vec<std::net::TcpListener>,
+    /// Where the administrator's kubeconfig is written.
+    pub kubeconfig: PathBuf,
+    /// The address the kubeconfig names.
+    pub public: SocketAddr,
+    /// The address other hosts and pods reach this server at.
+    pub advertise: IpAddr,
+    /// The kubeconfig's context.
+    pub context: String,
+    /// The worker in this process.
+    pub node: Option<Node>,
+    /// Names of the serving certificate besides those every cluster has.
+    pub extra_names: Vec<String>,
+}
+
+/// A running server.
+pub struct Server {
+    api: ApiServer,
+    store: Store,
+    stop: CancellationToken,
+    tasks: tokio::task::JoinSet<()>,
+    node: Option<String>,
+    failed: tokio::sync::mpsc::Receiver<Failure>,
+}
+
+/// The runtime everything runs on. Two workers at least: an apply must not wait for a request.
+///
+/// # Errors
+/// The operating system has no threads left.
+pub fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().step("cannot start the runtime")
+}
+
+impl Server {
+    /// Starts every part; returns once the API is ready.
+    ///
+    /// # Errors
+    /// The data directory, the keys or the sockets cannot be used.
+    pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
+        let material = material(&config)?;
+        let store = open_store(config.data_dir.as_deref()).await?;
+        let api = ApiServer::new(api_config(&config, &material)?, store.clone());
+        let stop = CancellationToken::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        for listener in config.listeners {
+            listener.set_nonblocking(true).step("cannot prepare a socket")?;
+            let listener = tokio::net::TcpListener::from_std(listener).step("cannot serve the API")?;
+            let api = api.clone();
+            tasks.spawn(async move {
+                if let Err(error) = api.serve(listener).await {
+                    tracing::error!(%error, "the API is not served");
+                }
+            });
+        }
+        api.bootstrap().await;
+        let text = kubeconfig(&Kubeconfig {
+            cluster: &config.context,
+            user: &format!("{}-admin", config.context),
+            server: &format!("https://{}", config.public),
+            authority_pem: &material.authority.certificate_pem(),
+            client: &material.admin,
+        });
+        write_private(&config.kubeconfig, &text)?;
+        leading::spawn(&mut tasks, &api, &store, material.authority.certificate_pem(), &stop);
+        let (sender, failed) = tokio::sync::mpsc::channel(4);
+        let node_name = config.node.as_ref().map(|node| node.name.clone());
+        if let Some(node) = config.node {
+            node::spawn(&mut tasks, &api, &material, node, &stop, sender)?;
+        }
+        Ok(Self { api, store, stop, tasks, node: node_name, failed })
+    }
+
+    /// A client with the administrator's rights.
+    pub fn admin(&self) -> kube::Client {
+        let admin = UserInfo::authenticated(users::ADMIN, &[groups::MASTERS]);
+        client::local(&self.api, admin, "kontiki", None)
+    }
+
+    /// Cancelled when the server begins to stop.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Waits until this process's node is Ready.
+    ///
+    /// # Errors
+    /// It is not within `timeout`, or a part of the node failed.
+    pub async fn node_ready(&self, timeout: Duration) -> Result<(), Failure> {
+        let Some(name) = &self.node else { return Ok(()) };
+        match tokio::time::timeout(timeout, node::ready(self.admin(), name)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::new(Code::TimedOut, format!("node {name} is not Ready after {timeout:?}"))
+                .fix("kubectl describe node shows what it waits for")),
+        }
+    }
+
+    /// Runs until SIGINT or SIGTERM, then stops every part in order: the node's parts, controllers, the API, the store.
+    ///
+    /// # Errors
+    /// A part failed for good.
+    pub async fn until_stopped(mut self) -> Result<(), Failure> {
+        let result = tokio::select! {
+            signal = signalled() => signal,
+            failure = self.failed.recv() => match failure {
+                Some(failure) => Err(failure),
+                // Without a node nobody can report: wait for the signal alone.
+                None => signalled().await,
+            },
+        };
+        self.stop.cancel();
+        self.api.stop();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
+            tracing::warn!("some parts did not end in time");
+        }
+        self.store.shutdown().await;
+        result
+    }
+}
+
+async fn signalled() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).step("cannot wait for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        result = tokio::signal::ctrl_c() => result.step("cannot wait for SIGINT"),
+    }
+}
+
+async fn open_store(data_dir: Option<&Path>) -> Result<Store, Failure> {
+    let options = match data_dir {
+        Some(dir) => Options::in_dir(dir),
+        None => Options::in_memory(),
+    };
+    Store::open(options, Seams::system()).await.step("cannot open the store")
+}
+
+fn material(config: &ServerConfig) -> Result<Material, Failure> {
+    let mut own: Vec<String> = config.extra_names.clone();
+    own.extend([config.advertise.to_string(), config.public.ip().to_string()]);
+    own.extend(config.node.as_ref().map(|node| node.name.clone()));
+    let identity = Identity::privileged(serving_names(FIRST_SERVICE_ADDRESS, DOMAIN, &own));
+    let now = jiff::Timestamp::now();
+    match &config.data_dir {
+        Some(dir) => Material::load_or_create(&dir.join("pki"), &identity, now),
+        None => Material::in_memory(&identity, now),
+    }
+    .step("cannot prepare the certificates")
+}
+
+fn api_config(config: &ServerConfig, material: &Material) -> Result<Config, Failure> {
+    let (signer, keyring) = match &config.data_dir {
+        Some(dir) => (
+            Signer::load_or_generate(&dir.join("pki/service-account.key")).step("cannot read the tokens' key")?,
+            Keyring::load_or_create(&dir.join("encryption.key"), &mut SystemRandom).step("cannot read the Secrets' key")?,
+        ),
+        None => (Signer::generate(), Keyring::generate(&mut SystemRandom)),
+    };
+    let authority = material.authority.certificate().clone();
+    let mut api = Config::new(signer);
+    api.tls = Some(Tls {
+        chain: vec![material.serving.certificate.clone()],
+        key: material.serving.key(),
+        client_roots: vec![authority.clone()],
+    });
+    api.kubelet = Some(Kubelet {
+        chain: vec![material.kubelet_client.certificate.clone()],
+        key: material.kubelet_client.key(),
+        roots: vec![authority],
+    });
+    api.keyring = Some(Arc::new(keyring));
+    api.advertised = vec![config.advertise];
+    api.port = if config.node.is_some() { 6443 } else { config.public.port() };
+    VERSION.clone_into(&mut api.version);
+    api.authority_pem = material.authority.certificate_pem();
+    Ok(api)
+}
+
+/// Writes a file that only its owner reads, whole or not at all.
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).step("cannot make the kubeconfig's folder")?;
+    let aside = path.with_extension("new");
+    let mut file = std::fs::File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)
+        .step("cannot write the kubeconfig")?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).step("cannot write the kubeconfig")?;
+    std::fs::rename(&aside, path).step("cannot put the kubeconfig in its place")
+}

@@ -1,0 +1,62 @@
+//! Controllers and scheduler run on the member that leads, and only in the term it leads in.
+
+use access::UserInfo;
+use apiserver::ApiServer;
+use raft_store::Store;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::client;
+
+/// Starts and stops them as leadership comes and goes, until `stop`.
+pub(super) fn spawn(
+    tasks: &mut JoinSet<()>,
+    api: &ApiServer,
+    store: &Store,
+    authority_pem: String,
+    stop: &CancellationToken,
+) {
+    let (api, store, stop) = (api.clone(), store.clone(), stop.clone());
+    tasks.spawn(async move {
+        let mut leadership = store.leadership();
+        loop {
+            let term = *leadership.borrow_and_update();
+            let until = stop.child_token();
+            let running = term.map(|term| tokio::spawn(lead(api.clone(), term.0, authority_pem.clone(), until.clone())));
+            let stopped = tokio::select! {
+                () = stop.cancelled() => true,
+                changed = leadership.changed() => changed.is_err(),
+            };
+            until.cancel();
+            if let Some(running) = running {
+                // A panic in a controller was logged where it happened; the next term starts afresh.
+                let _ = running.await;
+            }
+            if stopped {
+                return;
+            }
+        }
+    });
+}
+
+async fn lead(api: ApiServer, term: u64, authority_pem: String, until: CancellationToken) {
+    let manager = {
+        let api = api.clone();
+        move |name: &str| client::local(&api, identity(name), "kube-controller-manager", Some(term))
+    };
+    let scheduler = {
+        let api = api.clone();
+        move |name: &str| client::local(&api, identity(name), "kube-scheduler", Some(term))
+    };
+    let controllers = controllers::run(manager, controllers::Options::new(authority_pem), until.clone());
+    let scheduling = controllers::scheduler::run(scheduler, term, until);
+    tokio::join!(controllers, scheduling);
+}
+
+/// The identity of a component or of one of upstream's controller service accounts.
+fn identity(name: &str) -> UserInfo {
+    match name.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':')) {
+        Some((namespace, name)) => UserInfo::service_account(namespace, name, ""),
+        None => UserInfo::authenticated(name, &[]),
+    }
+}
