@@ -62,6 +62,8 @@ pub struct Memory {
     pub ready: BTreeMap<String, bool>,
     /// Containers that a probe wants restarted, by id.
     pub unhealthy: BTreeMap<String, Failed>,
+    /// Containers that are being started right now, by name: their back-off was let through already.
+    pub starting: std::collections::BTreeSet<String>,
     /// Containers whose preStop hook was begun, by id, with the time.
     pub stopping: BTreeMap<String, Timestamp>,
     /// Volumes.

@@ -310,6 +310,9 @@ fn plan_start(
     latest: Option<&Container>,
     plan: &mut Plan,
 ) {
+    if view.memory.starting.contains(&container.name) {
+        return;
+    }
     if let Some(retry_at) = view.memory.retry_at.get(&container.name).filter(|at| view.now < **at) {
         return plan.wake(*retry_at);
     }

@@ -204,6 +204,7 @@ impl Worker {
                 }
                 Wake::Round(result) => {
                     self.round = None;
+                    self.memory.starting.clear();
                     stale = true;
                     if result.is_err() {
                         self.hold_until = Some(Timestamp::now() + PAUSE);
@@ -243,6 +244,7 @@ impl Worker {
         self.sync_probes(&target.pod, goal);
         self.report(&target, status, plan.stopped && deleting);
         plan.actions = self.without_what_runs(plan.actions, goal, &target.pod);
+        tracing::trace!(pod = spec::full_name(&target.pod), ?goal, ?plan, "planned");
         plan
     }
 
@@ -340,6 +342,7 @@ impl Worker {
     fn note_starts(&mut self, actions: &[Action], now: Timestamp) {
         for action in actions {
             let Action::Start { name, .. } = action else { continue };
+            self.memory.starting.insert(name.clone());
             let exited = |container: &&super::observed::Container| {
                 container.name == *name && container.state == State::Exited
             };
