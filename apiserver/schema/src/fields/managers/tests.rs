@@ -198,6 +198,25 @@ fn the_oldest_of_many_managers_become_ancient() {
     assert_eq!(got[0].1, json!({"f:data": {".": {}, "f:k00": {}, "f:k01": {}, "f:k02": {}}}));
 }
 
+/// A manager that has not been heard of for longer than the bucket stays by itself until its turn comes.
+#[test]
+fn an_older_manager_stands_before_the_bucket() {
+    let manager = |name: &str, time: u32| Manager {
+        name: name.to_owned(),
+        operation: Operation::Update,
+        api_version: "v1".to_owned(),
+        subresource: String::new(),
+        time: Some(format!("2025-01-01T00:00:{time:02}Z")),
+        fields: Set::of_fields(&[&["data", name]]),
+    };
+    let mut managers = vec![manager("old", 1), manager(ANCIENT, 2)];
+    managers.extend((3..12).map(|number| manager(&format!("u{number:02}"), number)));
+    cap(&mut managers);
+    let names: Vec<&str> = managers.iter().map(|manager| manager.name.as_str()).collect();
+    assert_eq!(names, ["old", ANCIENT, "u04", "u05", "u06", "u07", "u08", "u09", "u10", "u11"]);
+    assert_eq!(managers[1].fields.to_tree(), json!({"f:data": {"f:ancient-changes": {}, "f:u03": {}}}));
+}
+
 #[test]
 fn an_unnamed_writer_is_unknown() {
     let got = Written::new("", "ConfigMap").write("", json!({"metadata": {"name": "a"}, "data": {"k": "v"}}));
