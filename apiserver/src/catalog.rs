@@ -143,6 +143,23 @@ pub fn prefix(kind: &str, api_version: &str) -> String {
     format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":")
 }
 
+/// `bindings`: posted like a resource, but a binding is a part of its pod and stored nowhere.
+struct Bindings;
+
+impl Strategy for Bindings {
+    fn resource(&self) -> &'static Resource {
+        Resource::known("", "v1", "bindings")
+    }
+
+    fn validate(&self, binding: &schema::Tree) -> Vec<kinds::field::Error> {
+        kinds::core::binding::validate(binding)
+    }
+
+    fn validate_update(&self, _: kinds::Subresource, _: &schema::Tree, _: &schema::Tree) -> Vec<kinds::field::Error> {
+        Vec::new()
+    }
+}
+
 struct Catalog {
     kinds: Vec<Kind>,
     index: HashMap<String, usize>,
@@ -150,7 +167,7 @@ struct Catalog {
 }
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    let kinds: Vec<Kind> = kinds::all().iter().filter_map(|strategy| Kind::new(*strategy)).collect();
+    let kinds: Vec<Kind> = kinds::all().iter().copied().chain([&Bindings as &dyn Strategy]).filter_map(Kind::new).collect();
     let index = kinds.iter().enumerate().map(|(at, kind)| (path(&kind.resource.group, &kind.resource.version, &kind.resource.plural), at)).collect();
     let mut groups: Vec<(String, String)> = Vec::new();
     for kind in &kinds {

@@ -9,6 +9,7 @@ use crate::discovery;
 use crate::identity::{self, Caller};
 use crate::query::{self, Query};
 use crate::registry;
+use crate::registry::route::Route;
 use crate::reply::{self, Reply};
 use crate::request_info;
 use crate::reviews;
@@ -18,6 +19,7 @@ use access::rbac::{self, Attributes};
 use axum::body::Body;
 use futures::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Request};
 use raft_store::Term;
 use std::panic::AssertUnwindSafe;
@@ -26,6 +28,9 @@ use std::time::Duration;
 
 /// How long a request may take that is no watch and no stream.
 const SECONDS_MAX: u64 = 60;
+
+/// How long a body that nobody wants may take to arrive.
+const DRAIN_SECONDS_MAX: u64 = 1;
 
 static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longest audit id a client may choose.
@@ -36,7 +41,10 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
     let audit_id = audit_id(&server, request.headers());
     let accept: String = request.headers().get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
     let warnings = Warnings::default();
-    let inside = AssertUnwindSafe(checked(server, request, warnings.clone()).boxed()).catch_unwind().await;
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    let inside = AssertUnwindSafe(checked(server, parts, &mut body, warnings.clone()).boxed()).catch_unwind().await;
+    drain(body).await;
     let mut reply = match inside {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => reply::failure(&error, &accept),
@@ -53,40 +61,63 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
     reply
 }
 
+/// Reads what nobody wanted, so that the connection can carry the next request.
+async fn drain(body: Option<Body>) {
+    if let Some(body) = body.filter(|body| !http_body::Body::is_end_stream(body)) {
+        let reading = registry::read_body(body);
+        let _ = tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS_MAX), reading).await;
+    }
+}
+
 fn audit_id(server: &Inner, headers: &HeaderMap) -> HeaderValue {
     let own = || HeaderValue::from_str(&crate::clock::uid(&server.seams)).expect("uids are ASCII");
     headers.get(&AUDIT_ID).filter(|value| !value.is_empty() && value.len() <= AUDIT_ID_MAX).cloned().unwrap_or_else(own)
 }
 
-async fn checked(server: Arc<Inner>, request: Request<Body>, warnings: Warnings) -> ApiResult<Reply> {
-    let Some(path) = query::decode(request.uri().path(), false) else {
+async fn checked(server: Arc<Inner>, mut parts: Parts, body: &mut Option<Body>, warnings: Warnings) -> ApiResult<Reply> {
+    let Some(path) = query::decode(parts.uri.path(), false) else {
         return Ok(reply::text(400, "400 Bad Request"));
     };
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let info = request_info::parse(request.method().as_str(), &path, &query);
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let info = request_info::parse(parts.method.as_str(), &path, &query);
     let limit = deadline(&query, info.is_long_running())?;
 
-    let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Remote(None));
-    let user = identity::authenticate(&server, &caller, request.headers())?;
-    let fence = request.extensions().get::<Fence>().map(|fence| Term(fence.0));
+    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Remote(None));
+    warn_of_blanks(&parts.headers, &warnings);
+    let user = identity::authenticate(&server, &caller, &parts.headers)?;
+    let fence = parts.extensions.get::<Fence>().map(|fence| Term(fence.0));
     let now = crate::clock::now(&server.seams);
-    let (method, headers) = (request.method().clone(), request.headers().clone());
+    let (method, headers) = (parts.method.clone(), std::mem::take(&mut parts.headers));
     let mut context = Context { server, method, info, query, headers, user, fence, warnings, now };
 
     let snapshot = context.server.permissions.snapshot(&context.server.store, &context.server.codec);
     let attributes = attributes(&context);
     context.user = identity::impersonate(&context, &snapshot, &attributes)?;
-    snapshot.authorizer().check(&context.user, &attributes)?;
+    snapshot.authorizer().check(&context.user, &attributes).map_err(escaped)?;
     drop(snapshot);
 
     // Boxed, so that what a rare path needs is not part of every request's future.
-    let served = dispatch(&context, request).boxed();
+    let served = dispatch(&context, parts, body).boxed();
     match limit {
         None => served.await,
         Some(limit) => match tokio::time::timeout(limit, served).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".into())),
         },
+    }
+}
+
+/// A refusal may be shown by a browser, so names in it are escaped as upstream does.
+fn escaped(mut refusal: rbac::Forbidden) -> ApiError {
+    refusal.message = refusal.message.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    ApiError::Denied(refusal)
+}
+
+/// A token after two blanks is no token; the sender should know.
+fn warn_of_blanks(headers: &HeaderMap, warnings: &Warnings) {
+    let value = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if value.trim_start().get(..8).is_some_and(|start| start.eq_ignore_ascii_case("bearer  ")) {
+        warnings.add("the provided Authorization header contains extra space before the bearer token, and is ignored");
     }
 }
 
@@ -158,7 +189,7 @@ fn attributes(context: &Context) -> Attributes {
 }
 
 /// Hands the request to whoever serves its path.
-async fn dispatch(context: &Context, request: Request<Body>) -> ApiResult<Reply> {
+async fn dispatch(context: &Context, mut parts: Parts, body: &mut Option<Body>) -> ApiResult<Reply> {
     let info = &context.info;
     if !info.is_resource {
         return discovery::serve(context);
@@ -168,10 +199,15 @@ async fn dispatch(context: &Context, request: Request<Body>) -> ApiResult<Reply>
     }
     let kind = catalog::find(&info.group, &info.version, &info.resource).ok_or(ApiError::NoSuchResource)?;
     let route = registry::route::find(kind, context)?;
+    let body = body.take().unwrap_or_default();
+    if let Route::Connect(stream) = route {
+        parts.headers = context.headers.clone();
+        return connect::serve(context, stream, Request::from_parts(parts, body)).boxed().await;
+    }
+    let bytes = registry::read_body(body).await?;
     match route {
-        registry::route::Route::Connect(stream) => connect::serve(context, stream, request).boxed().await,
-        registry::route::Route::Review => reviews::serve(context, kind, request.into_body()).boxed().await,
-        registry::route::Route::Resource(target) => registry::serve(context, kind, target, request.into_body()).await,
+        Route::Resource(target) => registry::serve(context, kind, target, bytes).await,
+        _ => reviews::serve(context, kind, bytes).boxed().await,
     }
 }
 

@@ -176,14 +176,21 @@ impl DeleteOptions {
 fn decode_options(body: &[u8], format: Format) -> ApiResult<Tree> {
     let schema = schema::definition("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
     let decoded = match format {
-        Format::Json => schema::decode::json(body).map(|(tree, _)| tree),
+        Format::Json => {
+            let read = schema::decode::json(body).map(|(tree, _)| tree);
+            return read.map_err(|error| ApiError::BadRequest(format!("couldn't get version/kind; json parse error: {error}"))).and_then(|tree| check_options(tree, schema));
+        }
         Format::Yaml => schema::decode::yaml(body).map(|(tree, _)| tree),
         Format::Protobuf => match schema {
             Some(schema) => return crate::protobuf::decode(schema, body).map_err(ApiError::BadRequest),
             None => return Err(ApiError::UnsupportedMediaType(crate::negotiate::OBJECT_TYPES.to_owned())),
         },
     };
-    let mut tree = decoded.map_err(|error| ApiError::BadRequest(error.to_string()))?;
+    decoded.map_err(|error| ApiError::BadRequest(error.to_string())).and_then(|tree| check_options(tree, schema))
+}
+
+/// Checks that a body is DeleteOptions, of whatever group.
+fn check_options(mut tree: Tree, schema: Option<&'static schema::Schema>) -> ApiResult<Tree> {
     let text = |key: &str| tree.get(key).and_then(Tree::as_str).unwrap_or_default().to_owned();
     let (kind, version) = (text("kind"), text("apiVersion"));
     if !kind.is_empty() && kind != "DeleteOptions" {

@@ -76,6 +76,9 @@ fn field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Reads an enveloped body as a tree with apiVersion and kind as the sender wrote them; the error is upstream's text.
 pub fn decode(schema: &'static Schema, body: &[u8]) -> Result<Tree, String> {
+    if !body.starts_with(&protobuf::MAGIC) {
+        return Err("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".to_owned());
+    }
     let envelope = protobuf::unwrap(body).map_err(|error| error.to_string())?;
     let mut tree = protobuf::decode(&schema.name, envelope.raw).map_err(|error| error.to_string())?;
     if !envelope.api_version.is_empty() {

@@ -28,6 +28,13 @@ pub(crate) fn bytes(code: u16, content_type: &'static str, body: impl Into<Bytes
     reply
 }
 
+/// No body at all.
+pub(crate) fn empty(code: u16) -> Reply {
+    let mut reply = Response::new(Body::empty());
+    *reply.status_mut() = StatusCode::from_u16(code).expect("codes are chosen in status");
+    reply
+}
+
 /// A body of known bytes in an accepted format, compressed if that pays.
 pub(crate) fn object(context: &Context, code: u16, accepted: Accepted, body: Bytes) -> Reply {
     if body.len() < GZIP_FROM || !context.accepts_gzip() {

@@ -11,15 +11,14 @@ use crate::registry;
 use crate::reply::Reply;
 use crate::status::{ApiError, ApiResult};
 use access::rbac;
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::{tree, write};
 use schema::Tree;
 use serde_json::{Value, json};
 
 /// Answers a review.
-pub(crate) async fn serve(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(crate) async fn serve(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.negotiate(Offer { table: false, partial: false, partial_list: false, listable: false, watch: false })?;
-    let bytes = registry::read_body(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let mut review = registry::decode_body(context, kind, &bytes, options.validation)?;
     if kind.resource.namespaced {

@@ -70,7 +70,7 @@ impl<'a> Review<'a> {
 
 /// Plugins that change the object, in upstream's order.
 pub(crate) fn mutate(review: &mut Review<'_>, object: &mut Tree, old: Option<&Tree>) -> ApiResult<()> {
-    namespace_lifecycle::admit(review)?;
+    namespace_lifecycle::admit(review, object)?;
     service_account::mutate(review, object)?;
     node_restriction::admit(review, object, old)?;
     taint_nodes::mutate(review, object);
@@ -87,7 +87,7 @@ pub(crate) fn allocate(review: &mut Review<'_>, object: &mut Tree, old: Option<&
 /// Plugins that only look, after the object is known to be valid.
 pub(crate) fn validate(review: &mut Review<'_>, object: &Tree, old: Option<&Tree>) -> ApiResult<()> {
     if review.operation == Operation::Delete {
-        namespace_lifecycle::admit(review)?;
+        namespace_lifecycle::admit(review, object)?;
         node_restriction::admit(review, object, old)?;
     }
     role_escalation::validate(review, object, old)

@@ -40,6 +40,7 @@ pub(crate) fn serve(context: &Context) -> ApiResult<Reply> {
         ["apis", group, ..] if crate::catalog::has_group(group) => Err(ApiError::NoSuchResource),
         ["openapi", "v2"] if !path.ends_with('/') => openapi::v2(context),
         ["openapi", "v3"] if !path.ends_with('/') => openapi::index(),
+        ["openapi", "v3"] => Ok(reply::empty(404)),
         ["openapi", "v3", rest @ ..] if !path.ends_with('/') => openapi::v3(context, &rest.join("/")),
         [".well-known", "openid-configuration"] => Ok(configuration(context)),
         ["openid", "v1", "jwks"] => jwks(context),

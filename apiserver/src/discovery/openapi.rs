@@ -34,18 +34,18 @@ pub(super) fn index() -> ApiResult<Reply> {
 /// One document.
 pub(super) fn v3(context: &Context, path: &str) -> ApiResult<Reply> {
     if !all_paths().iter().any(|known| known == path) {
-        return Ok(reply::bytes(404, "text/plain; charset=utf-8", Bytes::new()));
+        return Ok(reply::empty(404));
     }
     let hash = hash(path);
     let asked = context.query.text("hash");
     if !asked.is_empty() && asked != hash {
-        let mut reply = reply::bytes(301, "text/html; charset=utf-8", Bytes::new());
+        let mut reply = reply::bytes(301, "application/json", Bytes::new());
         let location = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={hash}")).map_err(|error| ApiError::Internal(error.to_string()))?;
         reply.headers_mut().insert(LOCATION, location);
         return Ok(reply);
     }
     if !accepts_json(&context.accept()) {
-        return Ok(reply::bytes(406, "text/plain; charset=utf-8", Bytes::new()));
+        return Ok(reply::empty(406));
     }
     let mut reply = reply::object(context, 200, crate::negotiate::PLAIN, document(path));
     let headers = reply.headers_mut();

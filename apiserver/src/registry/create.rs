@@ -2,7 +2,7 @@
 //! creation; what the object may be is the strategy's.
 
 use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
-use super::{Written, body, managed};
+use super::{Written, body, managed, owners};
 use crate::admission::{self, Operation, Review};
 use crate::catalog::Kind;
 use crate::clock;
@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::options::{WriteOptions, WriteVerb};
 use crate::reply::Reply;
 use crate::status::{ApiError, ApiResult};
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::{Subresource, tree, write};
 use mvcc::{Key, Precondition, View};
 use schema::Tree;
@@ -24,15 +24,23 @@ const SUFFIX: usize = 5;
 const PREFIX_MAX: usize = 58;
 
 /// Creates the object in the body.
-pub(super) async fn create(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     crate::negotiate::body_format(context.content_type())?;
-    let bytes = body::read(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let mut tree = body::decode(context, kind, &bytes, options.validation)?;
+    wipe_system_fields(&mut tree);
     check_namespace(context, kind, &mut tree)?;
+    owners::deduplicate(context, &mut tree);
     let written = create_tree(context, kind, tree, &options).await?;
     context.show_written(kind, accepted, &written)
+}
+
+/// What only the server sets is not even recorded as sent.
+fn wipe_system_fields(tree: &mut Tree) {
+    for name in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        tree::remove(tree, &format!("metadata.{name}"));
+    }
 }
 
 /// The body's namespace must be the path's, or absent.

@@ -12,7 +12,7 @@ use crate::negotiate;
 use crate::options::DeleteOptions;
 use crate::reply::{self, Reply};
 use crate::status::{self, ApiError, ApiResult, Details, GroupResource};
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::deletion::{self, Deletion};
 use kinds::{Subresource, tree};
 use mvcc::{Entry, Key, Precondition, View};
@@ -30,9 +30,8 @@ pub(super) enum Deleted {
 }
 
 /// Deletes the object the path names.
-pub(super) async fn delete(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(super) async fn delete(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
-    let bytes = body::read(body).await?;
     let options = DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
     let deleted = delete_key(context, kind, &context.key(kind), &options).await?;
     let (content, gone) = match &deleted {
@@ -120,9 +119,6 @@ fn plan(kind: &Kind, old: &Tree, options: &DeleteOptions, now: jiff::Timestamp) 
     }
     tree::set(&mut tree, "status.phase", "Terminating");
     collect_finalizers(&mut tree, options);
-    if namespace_is_finished(kind, &tree) && tree::list_at(&tree, "metadata.finalizers").is_empty() {
-        return Deletion::Remove(tree);
-    }
     Deletion::Mark(tree)
 }
 

@@ -12,15 +12,14 @@ use crate::options::{DeleteOptions, ListOptions};
 use crate::render::ListMeta;
 use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult};
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::Subresource;
 use schema::Tree;
 
 /// Deletes what the selectors choose and answers with the list of it.
-pub(super) async fn delete_collection(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(super) async fn delete_collection(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, listable: true, watch: false })?;
     let selection = Selection::new(context, kind, ListOptions::parse(&context.query, false)?)?;
-    let bytes = body::read(body).await?;
     let options = DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
     let view = linearizable(context).await?;
     let mut preconditions = Vec::new();

@@ -129,7 +129,7 @@ fn resume_token(options: &ListOptions) -> ApiResult<Option<Token>> {
 async fn view(context: &Context, selection: &Selection, token: Option<&Token>) -> ApiResult<(View, bool)> {
     let options = &selection.options;
     if let Some(token) = token {
-        return Ok((resumed_view(context, token).await?, true));
+        return Ok((resumed_view(context, token).await?, options.revision.is_empty()));
     }
     if options.revision.is_empty() {
         return Ok((linearizable(context).await?, true));

@@ -10,6 +10,7 @@ mod delete_collection;
 mod get;
 mod list;
 mod managed;
+mod owners;
 mod patch;
 mod pods;
 pub(crate) mod propose;
@@ -31,7 +32,7 @@ use crate::negotiate::{Accepted, Offer, Shape};
 use crate::render::{Include, Renderer};
 use crate::reply::{self, Reply};
 use crate::status::ApiResult;
-use axum::body::Body;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use kinds::Subresource;
 use mvcc::{Entry, Key};
@@ -50,26 +51,26 @@ pub(crate) enum Written {
 }
 
 /// Serves a request on a resource or on a subresource that is a view of it.
-pub(crate) async fn serve(context: &Context, kind: &'static Kind, target: Target, body: Body) -> ApiResult<Reply> {
+pub(crate) async fn serve(context: &Context, kind: &'static Kind, target: Target, bytes: Bytes) -> ApiResult<Reply> {
     if let Some(text) = kind.strategy.deprecation() {
         context.warnings.add(text);
     }
     // Each way is boxed: one future as large as the largest of all would be moved around for every GET.
     let answer: BoxFuture<'_, ApiResult<Reply>> = match (target.verb, target.sub) {
         (Verb::Get, Subresource::Scale) => Box::pin(scale::get(context, kind)),
-        (Verb::Update, Subresource::Scale) => Box::pin(scale::update(context, kind, body)),
-        (Verb::Patch, Subresource::Scale) => Box::pin(scale::patch(context, kind, body)),
-        (Verb::Create, Subresource::Binding) => Box::pin(pods::bind(context, kind, body)),
-        (Verb::Create, Subresource::Eviction) => Box::pin(pods::evict(context, kind, body)),
-        (Verb::Create, Subresource::Token) => Box::pin(token::create(context, kind, body)),
+        (Verb::Update, Subresource::Scale) => Box::pin(scale::update(context, kind, bytes)),
+        (Verb::Patch, Subresource::Scale) => Box::pin(scale::patch(context, kind, bytes)),
+        (Verb::Create, Subresource::Binding) => Box::pin(pods::bind(context, kind, bytes)),
+        (Verb::Create, Subresource::Eviction) => Box::pin(pods::evict(context, kind, bytes)),
+        (Verb::Create, Subresource::Token) => Box::pin(token::create(context, kind, bytes)),
         (Verb::Get, _) => Box::pin(get::get(context, kind)),
         (Verb::List, _) => Box::pin(list::list(context, kind)),
         (Verb::Watch, _) => Box::pin(watch::watch(context, kind)),
-        (Verb::Create, _) => Box::pin(create::create(context, kind, body)),
-        (Verb::Update, sub) => Box::pin(update::update(context, kind, sub, body)),
-        (Verb::Patch, sub) => Box::pin(patch::patch(context, kind, sub, body)),
-        (Verb::Delete, _) => Box::pin(delete::delete(context, kind, body)),
-        (Verb::DeleteCollection, _) => Box::pin(delete_collection::delete_collection(context, kind, body)),
+        (Verb::Create, _) => Box::pin(create::create(context, kind, bytes)),
+        (Verb::Update, sub) => Box::pin(update::update(context, kind, sub, bytes)),
+        (Verb::Patch, sub) => Box::pin(patch::patch(context, kind, sub, bytes)),
+        (Verb::Delete, _) => Box::pin(delete::delete(context, kind, bytes)),
+        (Verb::DeleteCollection, _) => Box::pin(delete_collection::delete_collection(context, kind, bytes)),
     };
     answer.await
 }

@@ -2,23 +2,22 @@
 //! object, then the same way as PUT. Server-side apply is not served yet.
 
 use super::body::{self, Expected};
-use super::update;
+use super::{create, update};
 use crate::catalog::Kind;
 use crate::context::Context;
 use crate::negotiate::{self, PatchType};
 use crate::options::{FieldValidation, WriteOptions, WriteVerb};
 use crate::reply::Reply;
 use crate::status::{ApiError, ApiResult, Cause};
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::{Subresource, tree};
 use schema::patch::{self, PatchError};
 use schema::{Tree, decode};
 
 /// Patches the object the path names.
-pub(super) async fn patch(context: &Context, kind: &'static Kind, sub: Subresource, body: Body) -> ApiResult<Reply> {
+pub(super) async fn patch(context: &Context, kind: &'static Kind, sub: Subresource, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let patch_type = negotiate::patch_type(context.content_type())?;
-    let bytes = body::read(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Patch(patch_type))?;
     if patch_type == PatchType::Apply {
         return Err(ApiError::UnsupportedPatchType);
@@ -28,10 +27,7 @@ pub(super) async fn patch(context: &Context, kind: &'static Kind, sub: Subresour
         let mut wanted = patch.apply(context, Expected::of(kind), old, options.validation)?;
         kind.strategy.default(&mut wanted);
         update::check_name(context, &wanted)?;
-        if kind.resource.namespaced && tree::str_at(&wanted, "metadata.namespace") != context.namespace() {
-            let text = "the namespace of the provided object does not match the namespace sent on the request";
-            return Err(ApiError::BadRequest(text.into()));
-        }
+        create::check_namespace(context, kind, &mut wanted)?;
         Ok(mark(wanted, old))
     })
     .await?;
@@ -40,7 +36,7 @@ pub(super) async fn patch(context: &Context, kind: &'static Kind, sub: Subresour
 
 /// Marks a tree whose resourceVersion comes from the stored object and not from the patch.
 pub(super) fn mark(mut wanted: Tree, old: &Tree) -> Tree {
-    if tree::same_at(&wanted, old, "metadata.resourceVersion") {
+    if tree::str_at(&wanted, "metadata.resourceVersion").is_empty() || tree::same_at(&wanted, old, "metadata.resourceVersion") {
         wanted[update::PATCHED] = Tree::Bool(true);
     }
     wanted
@@ -70,7 +66,7 @@ impl Patch {
             }
             (Tree::Null, PatchType::Json | PatchType::Strategic) => Vec::new(),
             (Tree::Null, PatchType::Merge) => return Err(ApiError::BadRequest("Invalid JSON Patch".into())),
-            (Tree::Object(_), PatchType::Merge | PatchType::Strategic) => duplicates,
+            (Tree::Object(_), PatchType::Merge | PatchType::Strategic) => duplicates.iter().map(|path| decode::duplicate_field(path)).collect(),
             (other, _) => return Err(bad(&mismatch(other, patch_type))),
         };
         let tree = match (tree, patch_type) {

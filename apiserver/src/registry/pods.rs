@@ -9,7 +9,7 @@ use crate::negotiate;
 use crate::options::{DeleteOptions, WriteOptions, WriteVerb};
 use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult, GroupResource};
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::core::binding as rules;
 use kinds::core::pod::{admission, binding, eviction};
 use kinds::{field, policy, tree};
@@ -23,9 +23,8 @@ fn pods() -> ApiResult<&'static Kind> {
 }
 
 /// Binds a pod to a node: `pods/NAME/binding`, or `bindings` with the name in the body.
-pub(super) async fn bind(context: &Context, _kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(super) async fn bind(context: &Context, _kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
-    let bytes = body::read(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let schema = schema::kind("", "v1", "Binding").ok_or(ApiError::NoSuchResource)?;
     let expected = Expected { schema, group: "", version: "v1", kind: "Binding" };
@@ -81,9 +80,8 @@ fn copy_topology(context: &Context, view: &View, pod: &mut Tree) {
 }
 
 /// Evicts a pod. There are no disruption budgets yet, so none stands in the way.
-pub(super) async fn evict(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(super) async fn evict(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
-    let bytes = body::read(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let schema = schema::kind("policy", "v1", "Eviction").ok_or(ApiError::NoSuchResource)?;
     let expected = Expected { schema, group: "policy", version: "v1", kind: "Eviction" };

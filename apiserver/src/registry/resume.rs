@@ -39,7 +39,7 @@ impl Token {
     }
 
     fn read(text: &str) -> Result<Self, String> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|error| base64_text(text, &error))?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| base64_text(text))?;
         let wire: Wire = serde_json::from_slice(&bytes).map_err(|_| json_text(&bytes))?;
         if wire.v != VERSION {
             return Err(format!("server does not recognize this encoded version {}", wire.v));
@@ -63,11 +63,10 @@ fn is_unclean(start: &str) -> bool {
     start.starts_with('/') || start.split('/').any(|part| matches!(part, "" | "." | ".."))
 }
 
-fn base64_text(text: &str, error: &base64::DecodeError) -> String {
-    let at = match error {
-        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => *at,
-        _ => text.len(),
-    };
+/// Go names the first byte outside the alphabet; padding is outside of it here.
+fn base64_text(text: &str) -> String {
+    let outside = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let at = text.find(outside).unwrap_or(text.len());
     format!("illegal base64 data at input byte {at}")
 }
 

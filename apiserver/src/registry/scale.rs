@@ -11,7 +11,7 @@ use crate::options::{WriteOptions, WriteVerb};
 use crate::render;
 use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult};
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::autoscaling::scale;
 use kinds::{Subresource, columns, tree};
 use schema::Tree;
@@ -43,10 +43,9 @@ pub(super) async fn get(context: &Context, kind: &'static Kind) -> ApiResult<Rep
 }
 
 /// Sets the replicas to the body's.
-pub(super) async fn update(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(super) async fn update(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     negotiate::body_format(context.content_type())?;
-    let bytes = body::read(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Update)?;
     let wanted = body::decode_as(context, expected(), &bytes, options.validation)?.tree;
     update::check_name(context, &wanted)?;
@@ -62,10 +61,9 @@ pub(super) async fn update(context: &Context, kind: &'static Kind, body: Body) -
 }
 
 /// Patches the scale.
-pub(super) async fn patch(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(super) async fn patch(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let patch_type = negotiate::patch_type(context.content_type())?;
-    let bytes = body::read(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Patch(patch_type))?;
     let patch = patch::Patch::read(patch_type, &bytes)?;
     let written = update::apply(context, kind, Subresource::Scale, &options, |old| {

@@ -14,15 +14,14 @@ use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult, Cause, GroupResource};
 use access::tokens::request::{self, RequestError, Terms};
 use access::tokens::DEFAULT_ISSUER;
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::Subresource;
 use schema::Tree;
 use serde_json::json;
 
 /// Grants a token.
-pub(super) async fn create(context: &Context, kind: &'static Kind, body: Body) -> ApiResult<Reply> {
+pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
-    let bytes = body::read(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let schema = schema::kind("authentication.k8s.io", "v1", "TokenRequest").ok_or(ApiError::NoSuchResource)?;
     let expected = Expected { schema, group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" };

@@ -2,7 +2,7 @@
 //! to a write, a no-op or a final deletion.
 
 use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
-use super::{Written, body, create, managed};
+use super::{Written, body, create, managed, owners};
 use crate::admission::{self, Operation, Review};
 use crate::catalog::Kind;
 use crate::context::Context;
@@ -10,7 +10,7 @@ use crate::options::{WriteOptions, WriteVerb};
 use crate::query::parse_uint;
 use crate::reply::Reply;
 use crate::status::{ApiError, ApiResult};
-use axum::body::Body;
+use bytes::Bytes;
 use kinds::{Subresource, deletion, meta, tree, write};
 use mvcc::{Entry, Key, Precondition, View};
 use schema::Tree;
@@ -20,14 +20,14 @@ use std::sync::Arc;
 pub(super) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
 /// Replaces the object the path names by the body.
-pub(super) async fn update(context: &Context, kind: &'static Kind, sub: Subresource, body: Body) -> ApiResult<Reply> {
+pub(super) async fn update(context: &Context, kind: &'static Kind, sub: Subresource, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     crate::negotiate::body_format(context.content_type())?;
-    let bytes = body::read(body).await?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Update)?;
     let mut wanted = body::decode(context, kind, &bytes, options.validation)?;
     create::check_namespace(context, kind, &mut wanted)?;
     check_name(context, &wanted)?;
+    owners::deduplicate(context, &mut wanted);
     let creates = sub == Subresource::None && kind.strategy.create_on_update();
     let written = match apply(context, kind, sub, &options, |_| Ok(wanted.clone())).await {
         Err(ApiError::NotFound { name, .. }) if creates && name == context.info.path_name => {
@@ -39,14 +39,12 @@ pub(super) async fn update(context: &Context, kind: &'static Kind, sub: Subresou
 }
 
 /// A PUT of what is not there creates it, for kinds that allow that; the right to create is asked for then.
-async fn create_on_update(context: &Context, kind: &'static Kind, wanted: Tree, options: &WriteOptions) -> ApiResult<Written> {
-    if !tree::str_at(&wanted, "metadata.uid").is_empty() {
-        let text = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", tree::str_at(&wanted, "metadata.uid"));
-        return Err(ApiError::conflict(&kind.group_resource, &context.info.path_name, text));
+async fn create_on_update(context: &Context, kind: &'static Kind, mut wanted: Tree, options: &WriteOptions) -> ApiResult<Written> {
+    let uid = tree::str_at(&wanted, "metadata.uid").to_owned();
+    if !uid.is_empty() {
+        return Err(other_uid(context, kind, &uid, ""));
     }
-    if !matches!(tree::str_at(&wanted, "metadata.resourceVersion"), "" | "0") {
-        return Err(ApiError::not_found(&kind.group_resource, &context.info.path_name));
-    }
+    tree::remove(&mut wanted, "metadata.resourceVersion");
     let attributes = access::rbac::Attributes::resource("create", &kind.resource.group, &kind.resource.plural)
         .in_namespace(&context.info.namespace)
         .named(&context.info.path_name);
@@ -92,7 +90,8 @@ where
 
 /// A patch without a resourceVersion carries the stored one along; it may run again on the next.
 fn wanted_is_current(wanted: &Tree, old: &Tree, _sub: Subresource) -> bool {
-    tree::same_at(wanted, old, "metadata.resourceVersion") && wanted.get(PATCHED).is_some()
+    let _ = old;
+    wanted.get(PATCHED).is_some()
 }
 
 /// Marks a tree that a patch made without naming a resourceVersion; removed before anything is stored.
@@ -142,19 +141,14 @@ impl Update<'_> {
         }
         if matches!(revision.as_str(), "" | "0") {
             if !self.kind.strategy.allow_unconditional_update() {
-                let (word, group) = self.kind.strategy.error_kind();
-                return Err(ApiError::invalid(group, word, name, &[meta::missing_resource_version()]));
+                return Err(ApiError::invalid(&resource.group, &resource.resource, name, &[meta::missing_resource_version()]));
             }
             crate::codec::set_revision(wanted, self.entry.revision);
         }
         let uid = tree::str_at(wanted, "metadata.uid");
         // A patch is applied to what is stored, so another uid in it is a change like any other.
         if !patched && !uid.is_empty() && uid != &*self.entry.object.uid {
-            let text = format!(
-                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                storage_path(self.kind, self.context), self.entry.object.uid
-            );
-            return Err(ApiError::conflict(resource, name, text));
+            return Err(other_uid(self.context, self.kind, uid, &self.entry.object.uid));
         }
         Ok(())
     }
@@ -191,8 +185,17 @@ pub(super) fn namespace_is_finished(kind: &Kind, tree: &Tree) -> bool {
     &*kind.stored_as != "namespaces" || tree::list_at(tree, "spec.finalizers").is_empty()
 }
 
+/// The body names another incarnation; the text is that of upstream's storage.
+fn other_uid(context: &Context, kind: &Kind, wanted: &str, have: &str) -> ApiError {
+    let text = format!(
+        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {have}",
+        storage_path(kind, context)
+    );
+    ApiError::conflict(&kind.group_resource, &context.info.path_name, text)
+}
+
 /// How upstream's storage names the object in its errors.
-pub(super) fn storage_path(kind: &Kind, context: &Context) -> String {
+fn storage_path(kind: &Kind, context: &Context) -> String {
     let namespace = context.namespace();
     let middle = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
     format!("/registry/{}/{middle}{}", kind.resource.plural, context.info.path_name)
