@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::log::{LogBackend, MemBackend, SledBackend};
+use crate::log::{LogBackend, SledBackend};
 use crate::replica::Snapshots;
 
 /// Where a store lives.
 pub struct Medium {
-    pub(crate) backend: Box<dyn LogBackend>,
+    /// `None` when nothing outlives the process.
+    pub(crate) backend: Option<Box<dyn LogBackend>>,
     pub(crate) snapshots: Snapshots,
 }
 
@@ -29,18 +30,18 @@ impl Medium {
         for path in [dir, &log, &snapshots] {
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         }
-        let backend = Box::new(SledBackend::open(&log)?);
-        Ok(Self { backend, snapshots: Snapshots::in_dir(&snapshots)? })
+        let backend: Box<dyn LogBackend> = Box::new(SledBackend::open(&log)?);
+        Ok(Self { backend: Some(backend), snapshots: Snapshots::in_dir(&snapshots)? })
     }
 
-    /// Gone with the process.
+    /// Gone with the process: nothing is written anywhere.
     pub fn in_memory() -> Self {
-        Self { backend: Box::new(MemBackend::default()), snapshots: Snapshots::in_memory() }
+        Self { backend: None, snapshots: Snapshots::nowhere() }
     }
 
     /// A backend of the caller's, with snapshots on a shelf.
     pub fn new(backend: Box<dyn LogBackend>, shelf: &SnapshotShelf) -> Self {
-        Self { backend, snapshots: Snapshots::Memory(shelf.0.clone()) }
+        Self { backend: Some(backend), snapshots: Snapshots::Memory(shelf.0.clone()) }
     }
 }
 

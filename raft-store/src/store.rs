@@ -83,7 +83,7 @@ struct Inner {
     replica: Replica,
     seams: Seams,
     in_flight: Arc<Semaphore>,
-    leadership: watch::Receiver<Option<Term>>,
+    leadership: Arc<watch::Sender<Option<Term>>>,
     stopped: AtomicBool,
     tasks: CancellationToken,
 }
@@ -111,8 +111,8 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let (replica, shared) = Replica::start(Arc::new(medium), options.member, &seams).await?;
         let tasks = CancellationToken::new();
-        let (sender, leadership) = watch::channel(replica.leads());
-        let supervised = replica.clone().supervise(sender);
+        let leadership = Arc::new(watch::Sender::new(replica.leads()));
+        let supervised = replica.clone().supervise(leadership.clone());
         tokio::spawn(tasks.clone().run_until_cancelled_owned(supervised));
         let house = keep_house(replica.clone(), shared.clone(), seams.clone(), options.limits);
         tokio::spawn(tasks.clone().run_until_cancelled_owned(house));
@@ -207,7 +207,7 @@ impl Store {
 
     /// Follows [`Store::term`].
     pub fn leadership(&self) -> watch::Receiver<Option<Term>> {
-        self.inner.leadership.clone()
+        self.inner.leadership.subscribe()
     }
 
     /// Takes a snapshot now and shortens the log behind it.
@@ -222,6 +222,7 @@ impl Store {
         // First, so that nothing starts an engine again.
         self.inner.tasks.cancel();
         self.inner.replica.stop().await;
+        self.inner.leadership.send_replace(None);
         self.inner.shared.hub.stop();
     }
 }

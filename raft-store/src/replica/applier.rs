@@ -113,12 +113,13 @@ impl RaftStateMachine<TypeConfig> for Applier {
         let snapshots = self.snapshots.clone();
         let install = move || {
             let contents = image.load()?;
-            snapshots.adopt(&image, contents.last_applied)?;
+            snapshots.adopt(&image, &contents)?;
             Ok::<_, io::Error>(contents)
         };
-        let contents = match &self.snapshots {
-            Snapshots::Memory(_) => install()?,
-            Snapshots::Dir(_) => tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??,
+        let contents = if self.snapshots.waits() {
+            tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??
+        } else {
+            install()?
         };
         self.core().replace(contents);
         Ok(())

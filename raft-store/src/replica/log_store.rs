@@ -40,6 +40,11 @@ struct Tail {
 }
 
 impl LogStore {
+    /// An empty log that is gone with the process.
+    pub(crate) fn in_memory() -> Self {
+        Self { shared: Arc::new(Shared { tail: Mutex::default(), writer: Writer::Nowhere }) }
+    }
+
     /// Loads what a backend holds and starts writing to it.
     pub(crate) fn open(mut backend: Box<dyn LogBackend>) -> io::Result<Self> {
         let tail = Tail::recovered(backend.load()?)?;

@@ -219,7 +219,8 @@ impl Member {
     }
 }
 
-async fn open_log(backend: Box<dyn LogBackend>) -> Result<LogStore, OpenError> {
+async fn open_log(backend: Option<Box<dyn LogBackend>>) -> Result<LogStore, OpenError> {
+    let Some(backend) = backend else { return Ok(LogStore::in_memory()) };
     let opened = if backend.is_inline() {
         LogStore::open(backend)
     } else {

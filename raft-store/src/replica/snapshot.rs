@@ -12,7 +12,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use mvcc::records::{self, Restorer};
@@ -38,6 +38,8 @@ pub(crate) enum Snapshots {
     Dir(PathBuf),
     /// In memory, as long as somebody holds a clone.
     Memory(Arc<Mutex<Option<Bytes>>>),
+    /// Nowhere: the state of that moment is kept as it is. It shares what has not changed since.
+    Frozen(Arc<Mutex<Option<Box<Contents>>>>),
 }
 
 /// The bytes of one snapshot.
@@ -45,6 +47,7 @@ pub(crate) enum Snapshots {
 pub(crate) enum Image {
     File(PathBuf),
     Memory(Bytes),
+    Frozen(Box<Contents>),
 }
 
 /// What a snapshot holds.
@@ -62,12 +65,37 @@ impl Image {
         match self {
             Self::File(path) => Ok(Box::new(BufReader::new(File::open(path)?))),
             Self::Memory(bytes) => Ok(Box::new(io::Cursor::new(bytes.clone()))),
+            Self::Frozen(contents) => {
+                let mut bytes = Vec::new();
+                encode(contents, &mut bytes)?;
+                Ok(Box::new(io::Cursor::new(bytes)))
+            }
         }
     }
 
     /// Reads and verifies everything.
     pub(crate) fn load(&self) -> io::Result<Contents> {
-        decode(self.reader()?)
+        match self {
+            Self::Frozen(contents) => Ok((**contents).clone()),
+            Self::File(_) | Self::Memory(_) => decode(self.reader()?),
+        }
+    }
+
+    fn meta(&self) -> io::Result<SnapshotMeta> {
+        if let Self::Frozen(contents) = self {
+            return Ok(contents.meta());
+        }
+        let header = read_header(&mut self.reader()?)?;
+        Ok(SnapshotMeta {
+            last_log_id: header.last_applied.map(convert::read_position),
+            last_membership: convert::read_stored_membership(header.membership.unwrap_or_default())?,
+        })
+    }
+}
+
+impl Contents {
+    fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() }
     }
 }
 
@@ -84,19 +112,19 @@ impl Snapshots {
         Ok(Self::Dir(dir.to_owned()))
     }
 
-    pub(crate) fn in_memory() -> Self {
-        Self::Memory(Arc::default())
+    pub(crate) fn nowhere() -> Self {
+        Self::Frozen(Arc::default())
+    }
+
+    /// Whether saving and loading wait for a disk.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self, Self::Dir(_))
     }
 
     /// The newest snapshot.
     pub(crate) fn current(&self) -> io::Result<Option<Snapshot>> {
         let Some(image) = self.newest()? else { return Ok(None) };
-        let header = read_header(&mut image.reader()?)?;
-        let meta = SnapshotMeta {
-            last_log_id: header.last_applied.map(convert::read_position),
-            last_membership: convert::read_stored_membership(header.membership.unwrap_or_default())?,
-        };
-        Ok(Some(Snapshot { meta, snapshot: image }))
+        Ok(Some(Snapshot { meta: image.meta()?, snapshot: image }))
     }
 
     /// Bytes of the newest snapshot.
@@ -104,23 +132,32 @@ impl Snapshots {
         match self.newest() {
             Ok(Some(Image::File(path))) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
             Ok(Some(Image::Memory(bytes))) => bytes.len() as u64,
-            Ok(None) | Err(_) => 0,
+            Ok(Some(Image::Frozen(_)) | None) | Err(_) => 0,
         }
     }
 
     /// Writes a snapshot, makes it durable and then the current one.
     pub(crate) fn save(&self, contents: &Contents) -> io::Result<Image> {
+        if let Self::Frozen(current) = self {
+            let contents = Box::new(contents.clone());
+            *lock(current) = Some(contents.clone());
+            return Ok(Image::Frozen(contents));
+        }
         self.install(contents.last_applied, |writer| encode(contents, writer))
     }
 
     /// Takes over a verified snapshot that came from elsewhere.
-    pub(crate) fn adopt(&self, image: &Image, last_applied: Option<LogId>) -> io::Result<Image> {
+    pub(crate) fn adopt(&self, image: &Image, contents: &Contents) -> io::Result<Image> {
         if let (Self::Dir(dir), Image::File(path)) = (self, image)
             && path.parent() == Some(dir)
         {
             return Ok(image.clone());
         }
-        self.install(last_applied, |mut writer| io::copy(&mut image.reader()?, &mut writer).map(drop))
+        if let Self::Frozen(_) = self {
+            return self.save(contents);
+        }
+        let copy = |mut writer: &mut dyn Write| io::copy(&mut image.reader()?, &mut writer).map(drop);
+        self.install(contents.last_applied, copy)
     }
 
     fn install(
@@ -129,11 +166,12 @@ impl Snapshots {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<Image> {
         match self {
+            Self::Frozen(_) => unreachable!("a frozen state is never written"),
             Self::Memory(current) => {
                 let mut bytes = Vec::new();
                 write(&mut bytes)?;
                 let bytes = Bytes::from(bytes);
-                *current.lock().expect("no panic while the lock is held") = Some(bytes.clone());
+                *lock(current) = Some(bytes.clone());
                 Ok(Image::Memory(bytes))
             }
             Self::Dir(dir) => {
@@ -152,14 +190,16 @@ impl Snapshots {
 
     fn newest(&self) -> io::Result<Option<Image>> {
         match self {
-            Self::Memory(current) => {
-                let current = current.lock().expect("no panic while the lock is held");
-                Ok(current.clone().map(Image::Memory))
-            }
+            Self::Frozen(current) => Ok(lock(current).clone().map(Image::Frozen)),
+            Self::Memory(current) => Ok(lock(current).clone().map(Image::Memory)),
             // The name begins with the log index, so the greatest is the newest.
             Self::Dir(dir) => Ok(files(dir)?.into_iter().max().map(Image::File)),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no panic while the lock is held")
 }
 
 fn file_name(last_applied: Option<LogId>) -> String {
@@ -192,19 +232,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let meta = SnapshotMeta {
-            last_log_id: self.contents.last_applied,
-            last_membership: self.contents.membership.clone(),
-        };
         let (snapshots, contents) = (self.snapshots.clone(), self.contents.clone());
-        let image = match &self.snapshots {
-            Snapshots::Memory(_) => snapshots.save(&contents)?,
-            Snapshots::Dir(_) => {
-                let save = tokio::task::spawn_blocking(move || snapshots.save(&contents));
-                save.await.map_err(io::Error::other)??
-            }
+        let image = if snapshots.waits() {
+            let save = tokio::task::spawn_blocking(move || snapshots.save(&contents));
+            save.await.map_err(io::Error::other)??
+        } else {
+            snapshots.save(&contents)?
         };
-        Ok(Snapshot { meta, snapshot: image })
+        Ok(Snapshot { meta: self.contents.meta(), snapshot: image })
     }
 }
 

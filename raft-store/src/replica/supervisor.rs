@@ -91,7 +91,7 @@ impl Replica {
 
     /// Publishes when this member begins and ceases to lead, and replaces an engine whose disk failed.
     /// Returns when it was stopped, or failed for another reason.
-    pub(crate) async fn supervise(self, leadership: watch::Sender<Option<Term>>) {
+    pub(crate) async fn supervise(self, leadership: Arc<watch::Sender<Option<Term>>>) {
         loop {
             let member = self.member();
             let ended = member.follow(|| publish(&leadership, member.leads())).await;

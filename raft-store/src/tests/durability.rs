@@ -171,6 +171,29 @@ async fn a_restart_after_snapshot_and_purge_brings_back_state_and_history() {
     store.shutdown().await;
 }
 
+/// The simulator's and `dev`'s media have the same promises as a directory, as long as they last.
+#[tokio::test]
+async fn a_snapshot_shortens_a_log_in_memory() {
+    let store = Store::open(Options::in_memory(), Seams::seeded(1)).await.expect("nothing can fail");
+    write_some(&store).await;
+    store.snapshot().await.expect("nothing can fail");
+    store.snapshot().await.expect("a second one of the same state");
+    write_some(&store).await;
+    assert_eq!(survivors(&store), 10);
+    assert_eq!(store.view().revision(), Revision(202));
+
+    let computer = Computer::default();
+    let store = computer.boot().await;
+    write_some(&store).await;
+    store.snapshot().await.expect("the shelf takes it");
+    applied(&store, put("after", "v")).await;
+    let before = (store.view().revision(), store.hash());
+    drop(store);
+    computer.disk.cut_power();
+    let store = computer.boot().await;
+    assert_eq!((store.view().revision(), store.hash()), before);
+}
+
 #[tokio::test]
 async fn a_damaged_snapshot_is_refused() {
     let dir = tempfile::tempdir().expect("a writable temporary directory");

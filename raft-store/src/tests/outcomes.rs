@@ -56,7 +56,10 @@ async fn an_oversized_transaction_is_not_appended() {
 #[tokio::test]
 async fn a_stopped_store_says_so() {
     let store = Computer::default().boot().await;
+    let leadership = store.leadership();
+    assert!(leadership.borrow().is_some());
     store.shutdown().await;
+    assert_eq!(*leadership.borrow(), None);
     assert_eq!(store.propose(put("c", "v")).await, Err(ProposeError::Stopped));
     assert_eq!(store.term(), None);
 }
