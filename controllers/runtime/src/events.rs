@@ -225,13 +225,10 @@ impl Writer {
 
     /// Series ignore the text, so that `1 Insufficient cpu` and `2 Insufficient cpu` are one.
     fn identity(&self, note: &Note) -> Identity {
-        let mut regarding = note.regarding.clone();
+        let regarding = Regarding { resource_version: String::new(), ..note.regarding.clone() };
         let text = match self.style {
             Style::Count => note.message.clone(),
-            Style::Series { .. } => {
-                regarding.resource_version.clear();
-                note.action.clone()
-            }
+            Style::Series { .. } => note.action.clone(),
         };
         (regarding, note.severity, note.reason.clone(), text)
     }

@@ -12,7 +12,7 @@ use runtime::{
 use serde_json::{Value, json};
 
 use super::eviction::leave_at;
-use super::health::{self, Readiness, View, may_evict};
+use super::health::{self, Plan, Readiness, View, may_evict};
 use crate::views::pod::on_node;
 use crate::views::{Lease, Node, Pod};
 use crate::{House, resources};
@@ -97,22 +97,11 @@ impl Reconcile for Lifecycle {
         let heard = self.listen(&node, now);
         let held = self.held_back(&node, now);
         let plan = health::plan(&View { node: &node, heard: heard.at, may_evict: !held, now });
-        if !plan.conditions.is_empty() {
-            let patch = json!({ "status": { "conditions": plan.conditions } });
-            self.client.patch(&resources::NODES, ("", &key.name, "status"), PatchKind::Strategic, &patch).await?;
-        }
+        self.write(&node, &plan).await?;
         if plan.readiness != Readiness::Ready && heard.was_ready {
             let text = format!("Node {} status is now: NodeNotReady", key.name);
-            self.recorder.event(
-                Regarding::new(&resources::NODES, &node.metadata),
-                Severity::Normal,
-                "NodeNotReady",
-                text,
-            );
-        }
-        if let Some(taints) = &plan.taints {
-            let patch = json!({ "metadata": { "resourceVersion": node.metadata.resource_version }, "spec": { "taints": taints } });
-            self.client.patch(&resources::NODES, ("", &key.name, ""), PatchKind::Merge, &patch).await?;
+            let regarding = Regarding::new(&resources::NODES, &node.metadata);
+            self.recorder.event(regarding, Severity::Normal, "NodeNotReady", text);
         }
         if plan.readiness == Readiness::Unknown || (plan.readiness == Readiness::NotReady && heard.was_ready) {
             self.mark_pods_not_ready(&key.name).await?;
@@ -152,6 +141,23 @@ impl Lifecycle {
             heard.at = now;
         }
         heard.clone()
+    }
+
+    /// Writes conditions and taints; the taints only if nobody else changed the node meanwhile.
+    async fn write(&self, node: &Node, plan: &Plan) -> Result<(), kube::Error> {
+        let name = node.metadata.name.as_str();
+        let mut version: Value = node.metadata.resource_version.as_str().into();
+        if !plan.conditions.is_empty() {
+            let patch = json!({ "status": { "conditions": plan.conditions } });
+            let path = ("", name, "status");
+            let written = self.client.patch(&resources::NODES, path, PatchKind::Strategic, &patch).await?;
+            version = written["metadata"]["resourceVersion"].clone();
+        }
+        if let Some(taints) = &plan.taints {
+            let patch = json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
+            self.client.patch(&resources::NODES, ("", name, ""), PatchKind::Merge, &patch).await?;
+        }
+        Ok(())
     }
 
     /// Whether evicting the node's pods must wait: for the cluster to recover, or for its turn.
