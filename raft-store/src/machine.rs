@@ -4,7 +4,7 @@
 //! per batch and only after the batch is committed.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use mvcc::{Change, Command, Compacted, Outcome, ProposalId, Revision, State, Term, View};
@@ -17,13 +17,55 @@ use crate::seams::HashSeed;
 /// sixteen cover the pages of as many lists at a time.
 const OLD_VIEWS_MAX: usize = 16;
 
+/// Changes between two views that are kept whether somebody asks or not. Undoing costs some ten
+/// microseconds a change, so no old view is further away than a tenth of a second; a full history has
+/// eight of them.
+const CHECKPOINT_INTERVAL: u64 = 8192;
+
 /// What readers, watchers and proposers share with the apply task.
 pub(crate) struct Shared {
     state: ArcSwap<State>,
     applied: watch::Sender<Revision>,
     pub(crate) hub: Hub,
     proposals: Mutex<HashMap<ProposalId, oneshot::Sender<Outcome>, HashSeed>>,
-    old_views: Mutex<VecDeque<View>>,
+    old_views: Mutex<OldViews>,
+}
+
+/// Views at earlier revisions, from which others are undone.
+#[derive(Default)]
+struct OldViews {
+    /// At regular distances.
+    checkpoints: VecDeque<View>,
+    /// Of the last readers.
+    asked: VecDeque<View>,
+}
+
+impl OldViews {
+    /// The nearest one from which a revision can be reached backwards.
+    fn nearest(&self, wanted: Revision) -> Option<View> {
+        let views = self.checkpoints.iter().chain(&self.asked);
+        views.filter(|view| view.revision() >= wanted).min_by_key(|view| view.revision()).cloned()
+    }
+
+    fn keep(&mut self, view: View) {
+        if self.asked.len() == OLD_VIEWS_MAX {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(view);
+    }
+
+    /// Drops what no reader can ask for any more.
+    fn expire(&mut self, oldest: Revision) {
+        self.checkpoints.retain(|view| view.revision() >= oldest);
+        self.asked.retain(|view| view.revision() >= oldest);
+    }
+
+    fn checkpoint(&mut self, view: &View) {
+        let last = self.checkpoints.back().map_or(Revision::ZERO, View::revision);
+        if view.revision().0 >= last.0 + CHECKPOINT_INTERVAL {
+            self.checkpoints.push_back(view.clone());
+        }
+    }
 }
 
 impl Shared {
@@ -34,7 +76,7 @@ impl Shared {
             applied: watch::Sender::new(revision),
             hub: Hub::new(seed, revision),
             proposals: Mutex::new(HashMap::with_hasher(seed)),
-            old_views: Mutex::new(VecDeque::new()),
+            old_views: Mutex::default(),
         })
     }
 
@@ -77,33 +119,16 @@ impl Shared {
         if wanted == state.revision() {
             return Ok(state.view().clone());
         }
-        let nearest = {
-            let old_views = self.old_views.lock().expect("no panic while the lock is held");
-            old_views
-                .iter()
-                .filter(|view| view.revision() >= wanted)
-                .min_by_key(|view| view.revision())
-                .cloned()
-        };
+        let nearest = self.old_views().nearest(wanted);
         let view = nearest.as_ref().unwrap_or(state.view()).rewound(state.history(), wanted)?;
         if nearest.is_none_or(|nearest| nearest.revision() != wanted) {
-            self.keep(view.clone());
+            self.old_views().keep(view.clone());
         }
         Ok(view)
     }
 
-    fn keep(&self, view: View) {
-        let mut old_views = self.old_views.lock().expect("no panic while the lock is held");
-        if old_views.len() == OLD_VIEWS_MAX {
-            old_views.pop_front();
-        }
-        old_views.push_back(view);
-    }
-
-    /// Drops old views that no reader can ask for any more.
-    fn expire_old_views(&self, oldest: Revision) {
-        let mut old_views = self.old_views.lock().expect("no panic while the lock is held");
-        old_views.retain(|view| view.revision() >= oldest);
+    fn old_views(&self) -> MutexGuard<'_, OldViews> {
+        self.old_views.lock().expect("no panic while the lock is held")
     }
 }
 
@@ -139,7 +164,7 @@ impl Machine {
         self.state = state;
         self.changes.clear();
         let (revision, oldest) = (self.state.revision(), self.state.history().oldest());
-        self.shared.old_views.lock().expect("no panic while the lock is held").clear();
+        *self.shared.old_views() = OldViews::default();
         self.shared.state.store(Arc::new(self.state.clone()));
         self.shared.applied.send_replace(revision);
         match missed {
@@ -163,8 +188,12 @@ impl Machine {
         }
         let revision = self.state.revision();
         let oldest = self.state.history().oldest();
-        if oldest != self.shared.state().history().oldest() {
-            self.shared.expire_old_views(oldest);
+        {
+            let mut old_views = self.shared.old_views();
+            old_views.checkpoint(self.state.view());
+            if oldest != self.shared.state().history().oldest() {
+                old_views.expire(oldest);
+            }
         }
         self.shared.state.store(Arc::new(self.state.clone()));
         self.shared.applied.send_replace(revision);

@@ -82,7 +82,9 @@ impl Member {
             self.raft.wait_for_recovery(Some(RECOVERY_WAIT_MAX)).await.map_err(refused)?;
             return Ok(());
         }
-        // Nobody else can lead: there is no election timeout to wait for.
+        // Nobody else can lead: there is no election timeout to wait for, nor anybody to send heartbeats
+        // to. Without ticks an idle store is idle.
+        self.raft.runtime_config().tick(false);
         self.raft.trigger().elect(false).await.map_err(refused)?;
         let mut metrics = self.metrics();
         loop {

@@ -106,6 +106,24 @@ async fn flood(store: &Store, changes: usize) {
     applied(store, Transaction { operations, ..Transaction::default() }).await;
 }
 
+/// Old views come from the newest one, from a checkpoint and from one that was asked for before.
+#[tokio::test]
+async fn old_views_are_read_from_wherever_they_are_near() {
+    let store = Computer::default().boot().await;
+    for number in 0..10 {
+        applied(&store, put("here", &number.to_string())).await;
+        flood(&store, 1999).await;
+    }
+    for at in [20_000, 19_000, 4_000, 4_000, 2_001, 12_001, 0] {
+        let view = store.view_at(Revision(at)).expect("nothing is compacted");
+        let content = view.get(&key("here")).map(|entry| super::fixture::text(&entry));
+        assert_eq!(content, (at > 0).then(|| (at.div_ceil(2000) - 1).to_string()), "at {at}");
+    }
+    store.compact(Revision(12_000)).await.expect("a sole member answers");
+    assert!(store.view_at(Revision(11_999)).is_err());
+    assert!(store.view_at(Revision(12_000)).is_ok());
+}
+
 #[tokio::test]
 async fn compaction_under_a_watcher_cuts_it_off() {
     let store = Computer::default().boot().await;
