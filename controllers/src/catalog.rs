@@ -40,7 +40,9 @@ impl Catalog {
                 let preferred = version.group_version == group.preferred_version.group_version;
                 match client.get_path(&format!("/apis/{}", version.group_version)).await {
                     Ok(list) => catalog.add(&group.name, &version.version, preferred, list),
-                    Err(error) => catalog.failed.push((version.group_version.clone(), failure::message(&error))),
+                    Err(error) => {
+                        catalog.failed.push((version.group_version.clone(), failure::message(&error)))
+                    }
                 }
             }
         }
@@ -49,9 +51,10 @@ impl Catalog {
 
     /// The resource of a kind at exactly this version.
     pub(crate) fn find(&self, api_version: &str, kind: &str) -> Option<&Resource> {
-        let served = self.served.iter().find(|served| {
-            served.resource.kind == kind && served.resource.api_version() == api_version
-        })?;
+        let served = self
+            .served
+            .iter()
+            .find(|served| served.resource.kind == kind && served.resource.api_version() == api_version)?;
         Some(&served.resource)
     }
 

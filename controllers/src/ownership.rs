@@ -3,8 +3,8 @@
 //! The decision is pure; [`Claimer`] carries it out. Whoever is controlled by
 //! somebody else is never touched.
 
-use runtime::{Client, Key, LabelSelector, Metadata, OwnerReference, PatchKind, Resource, failure};
 use runtime::client::PartialObject;
+use runtime::{Client, Key, LabelSelector, Metadata, OwnerReference, PatchKind, Resource, failure};
 use serde_json::json;
 
 /// What one object is to a controller.
@@ -57,7 +57,8 @@ impl Claimer<'_> {
 
     /// Becomes the controller of an orphan; false when it is gone.
     pub(crate) async fn adopt(&self, object: &Metadata) -> Result<bool, kube::Error> {
-        let reference = OwnerReference::controlled_by(&self.owner.api_version(), &self.owner.kind, self.controller);
+        let reference =
+            OwnerReference::controlled_by(&self.owner.api_version(), &self.owner.kind, self.controller);
         let patch = json!({ "metadata": { "ownerReferences": [reference], "uid": object.uid } });
         let path = (object.namespace.as_str(), object.name.as_str(), "");
         match self.client.patch(self.owned, path, PatchKind::Strategic, &patch).await {
@@ -86,9 +87,14 @@ mod tests {
 
     #[test]
     fn claims() {
-        let selector: LabelSelector = serde_json::from_value(json!({ "matchLabels": { "app": "web" } })).unwrap();
+        let selector: LabelSelector =
+            serde_json::from_value(json!({ "matchLabels": { "app": "web" } })).unwrap();
         // Controller is `deleting` or not; object has labels, controller uid, `deleting`.
-        let check = |controller_deleting: bool, labels: serde_json::Value, owner: &str, deleting: bool, expect: Claim| {
+        let check = |controller_deleting: bool,
+                     labels: serde_json::Value,
+                     owner: &str,
+                     deleting: bool,
+                     expect: Claim| {
             let time = "2026-01-01T00:00:00Z";
             let controller: Metadata = serde_json::from_value(if controller_deleting {
                 json!({ "uid": "me", "deletionTimestamp": time })
@@ -98,8 +104,7 @@ mod tests {
             .unwrap();
             let mut object = json!({ "labels": labels });
             if !owner.is_empty() {
-                object["ownerReferences"] =
-                    json!([{ "apiVersion": "v1", "kind": "K", "name": "n", "uid": owner, "controller": true }]);
+                object["ownerReferences"] = json!([{ "apiVersion": "v1", "kind": "K", "name": "n", "uid": owner, "controller": true }]);
             }
             if deleting {
                 object["deletionTimestamp"] = time.into();

@@ -8,7 +8,8 @@ pub(crate) static NODES: Resource = Resource::cluster("", "v1", "nodes", "Node")
 pub(crate) static SERVICES: Resource = Resource::namespaced("", "v1", "services", "Service");
 pub(crate) static ENDPOINTS: Resource = Resource::namespaced("", "v1", "endpoints", "Endpoints");
 pub(crate) static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
-pub(crate) static SERVICE_ACCOUNTS: Resource = Resource::namespaced("", "v1", "serviceaccounts", "ServiceAccount");
+pub(crate) static SERVICE_ACCOUNTS: Resource =
+    Resource::namespaced("", "v1", "serviceaccounts", "ServiceAccount");
 pub(crate) static REPLICA_SETS: Resource = Resource::namespaced("apps", "v1", "replicasets", "ReplicaSet");
 pub(crate) static DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "deployments", "Deployment");
 pub(crate) static LEASES: Resource = Resource::namespaced("coordination.k8s.io", "v1", "leases", "Lease");

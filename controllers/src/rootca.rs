@@ -133,10 +133,14 @@ mod tests {
         let fine = published(json!({ "ca.crt": "PEM" }), json!({ ANNOTATION: "mine" }));
         assert_eq!(plan(&namespace("Active"), Some(&fine), "PEM"), Action::Nothing);
         let extra = published(json!({ "ca.crt": "PEM", "x": "y" }), json!({ ANNOTATION: "mine" }));
-        let Action::Update(tree) = plan(&namespace("Active"), Some(&extra), "PEM") else { panic!("no update") };
+        let Action::Update(tree) = plan(&namespace("Active"), Some(&extra), "PEM") else {
+            panic!("no update")
+        };
         assert_eq!(tree["data"], json!({ "ca.crt": "PEM" }));
         let bare = published(json!({ "ca.crt": "PEM" }), json!({}));
-        let Action::Update(tree) = plan(&namespace("Active"), Some(&bare), "PEM") else { panic!("no update") };
+        let Action::Update(tree) = plan(&namespace("Active"), Some(&bare), "PEM") else {
+            panic!("no update")
+        };
         assert_eq!(tree["metadata"]["annotations"][ANNOTATION], DESCRIPTION);
     }
 }

@@ -127,7 +127,8 @@ impl<T: View> Cache<T> {
     pub fn replace(&self, objects: Vec<Arc<T>>, position: u64) {
         let mut incoming: BTreeMap<Key, Arc<T>> =
             objects.into_iter().map(|object| (object.metadata().key(), object)).collect();
-        let gone: Vec<Key> = self.read().objects.keys().filter(|key| !incoming.contains_key(key)).cloned().collect();
+        let gone: Vec<Key> =
+            self.read().objects.keys().filter(|key| !incoming.contains_key(key)).cloned().collect();
         for key in gone {
             self.remove(&key, 0);
         }

@@ -69,7 +69,8 @@ impl Regarding {
     }
 
     fn tree(&self) -> Value {
-        let mut tree = json!({ "kind": self.kind, "name": self.name, "uid": self.uid, "apiVersion": self.api_version });
+        let mut tree =
+            json!({ "kind": self.kind, "name": self.name, "uid": self.uid, "apiVersion": self.api_version });
         for (field, value) in [("namespace", &self.namespace), ("resourceVersion", &self.resource_version)] {
             if !value.is_empty() {
                 tree[field] = value.as_str().into();
@@ -175,9 +176,14 @@ impl Writer {
         while let Some(note) = backlog.recv().await {
             match tokio::time::timeout(WRITE_TIMEOUT, self.write(&note)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) if failure::is_namespace_terminating(&error) || failure::is_not_found(&error) => {}
+                Ok(Err(error))
+                    if failure::is_namespace_terminating(&error) || failure::is_not_found(&error) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(reason = note.reason, error = failure::message(&error), "event not written");
+                    tracing::warn!(
+                        reason = note.reason,
+                        error = failure::message(&error),
+                        "event not written"
+                    );
                 }
                 Err(_) => tracing::warn!(reason = note.reason, "event not written in time"),
             }
@@ -191,10 +197,16 @@ impl Writer {
         if let Some(known) = self.known.get_mut(&identity) {
             known.count += 1;
             let patch = match &self.style {
-                Style::Count => Some(json!({ "count": known.count, "lastTimestamp": time::seconds(note.at), "message": note.message })),
+                Style::Count => Some(
+                    json!({ "count": known.count, "lastTimestamp": time::seconds(note.at), "message": note.message }),
+                ),
                 // A series is written when it starts and then now and then.
-                Style::Series { .. } if known.count == 2 || note.at.duration_since(known.written) > SERIES_REFRESH => {
-                    Some(json!({ "series": { "count": known.count, "lastObservedTime": time::micros(note.at) } }))
+                Style::Series { .. }
+                    if known.count == 2 || note.at.duration_since(known.written) > SERIES_REFRESH =>
+                {
+                    Some(
+                        json!({ "series": { "count": known.count, "lastObservedTime": time::micros(note.at) } }),
+                    )
                 }
                 Style::Series { .. } => None,
             };

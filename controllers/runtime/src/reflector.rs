@@ -93,8 +93,11 @@ async fn list<T: View>(cache: &Cache<T>, client: &Client, source: &Source) -> St
     }
     let path = with_query(source.resource.path("", "", ""), &query);
     let accept = source.metadata_only.then_some(METADATA_ONLY_LIST);
-    let list: List<Arc<T>> =
-        client.inner().request(request("GET", &path, accept, Vec::new())).await.map_err(|error| (error, None))?;
+    let list: List<Arc<T>> = client
+        .inner()
+        .request(request("GET", &path, accept, Vec::new()))
+        .await
+        .map_err(|error| (error, None))?;
     let from = list.metadata.resource_version;
     cache.replace(list.items.unwrap_or_default(), position(&from));
     Ok((WatchEnd::Resume, from))

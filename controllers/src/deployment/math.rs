@@ -138,7 +138,11 @@ mod tests {
         let check = |replicas, sets: &[(i32, i32)], expect: &[i32]| {
             let shares: Vec<Share> =
                 sets.iter().map(|&(replicas, max_before)| Share { replicas, max_before }).collect();
-            assert_eq!(proportional(&spec(replicas, 3.into(), 2.into()), 13, &shares), expect, "{replicas} {sets:?}");
+            assert_eq!(
+                proportional(&spec(replicas, 3.into(), 2.into()), 13, &shares),
+                expect,
+                "{replicas} {sets:?}"
+            );
         };
         check(20, &[(8, 13), (5, 13)], &[14, 9]);
         check(5, &[(8, 13), (5, 13)], &[5, 3]);

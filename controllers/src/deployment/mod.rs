@@ -94,9 +94,9 @@ fn owners_of(change: &Change<'_, Whole<ReplicaSet>>, deployments: &Cache<Whole<D
     }
     if let Some(orphan) = change.new.filter(|set| set.metadata().controller().is_none()) {
         let near = deployments.in_namespace(&orphan.metadata().namespace);
-        let selecting = near
-            .iter()
-            .filter(|near| selector(near).is_some_and(|selector| selector.matches(&orphan.metadata().labels)));
+        let selecting = near.iter().filter(|near| {
+            selector(near).is_some_and(|selector| selector.matches(&orphan.metadata().labels))
+        });
         keys.extend(selecting.map(|near| near.metadata().key()));
     }
     keys
@@ -162,7 +162,11 @@ impl Reconcile for Deployments {
 }
 
 impl Deployments {
-    async fn selects_everything(&self, key: &Key, deployment: &Whole<Deployment>) -> Result<Next, kube::Error> {
+    async fn selects_everything(
+        &self,
+        key: &Key,
+        deployment: &Whole<Deployment>,
+    ) -> Result<Next, kube::Error> {
         let text = "This deployment is selecting all pods. A non-empty selector is required.";
         self.tell(deployment, Severity::Warning, "SelectingAll", text.to_owned());
         if deployment.status.observed_generation < deployment.metadata.generation {
@@ -212,7 +216,8 @@ impl Deployments {
     }
 
     fn running_pods(&self, sets: &[Arc<Whole<ReplicaSet>>]) -> BTreeMap<String, usize> {
-        let count = |uid: &str| self.pods.group(&controlled_by(uid)).iter().filter(|pod| !pod.terminal()).count();
+        let count =
+            |uid: &str| self.pods.group(&controlled_by(uid)).iter().filter(|pod| !pod.terminal()).count();
         sets.iter().map(|set| (set.metadata().uid.clone(), count(&set.metadata().uid))).collect()
     }
 

@@ -134,8 +134,9 @@ impl<'a> SetState<'a> {
         }
         let before = from.spec.replicas;
         let direction = if before < self.replicas { "up" } else { "down" };
-        let event = (before != self.replicas)
-            .then(|| format!("Scaled {direction} replica set {} from {before} to {}", self.name, self.replicas));
+        let event = (before != self.replicas).then(|| {
+            format!("Scaled {direction} replica set {} from {before} to {}", self.name, self.replicas)
+        });
         Some(Action::Update { name: self.name.clone(), tree, event })
     }
 }
@@ -337,7 +338,10 @@ impl<'a> Picture<'a> {
         sets.sort_by_key(|set| Reverse(set.replicas));
         let shares: Vec<Share> = sets
             .iter()
-            .map(|set| Share { replicas: set.replicas, max_before: noted(&set.annotations, MAX).unwrap_or(0) })
+            .map(|set| Share {
+                replicas: set.replicas,
+                max_before: noted(&set.annotations, MAX).unwrap_or(0),
+            })
             .collect();
         let sizes = proportional(spec, self.view.deployment.status.replicas, &shares);
         for (mut set, size) in sets.into_iter().zip(sizes) {
@@ -428,17 +432,17 @@ impl<'a> Picture<'a> {
 
     /// Deletes the oldest empty sets beyond the history limit.
     fn clean_up(&mut self) {
-        let Some(limit) = self.spec().revision_history_limit.filter(|limit| *limit != i32::MAX) else { return };
-        let mut alive: Vec<&SetState<'a>> = self
-            .old
-            .iter()
-            .filter(|set| set.from.is_some_and(|from| !from.metadata.deleting()))
-            .collect();
+        let Some(limit) = self.spec().revision_history_limit.filter(|limit| *limit != i32::MAX) else {
+            return;
+        };
+        let mut alive: Vec<&SetState<'a>> =
+            self.old.iter().filter(|set| set.from.is_some_and(|from| !from.metadata.deleting())).collect();
         let surplus = alive.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         alive.sort_by_key(|set| revision(&set.annotations));
         alive.truncate(surplus);
         let empty = alive.into_iter().filter(|set| {
-            let seen = set.from.is_some_and(|from| from.metadata.generation <= from.status.observed_generation);
+            let seen =
+                set.from.is_some_and(|from| from.metadata.generation <= from.status.observed_generation);
             set.status().replicas == 0 && set.replicas == 0 && seen
         });
         let deletions: Vec<Action> =
@@ -468,9 +472,12 @@ impl<'a> Picture<'a> {
 
     fn finish(self, status: DeploymentStatus) -> Plan {
         let deleted = |name: &str| {
-            self.deletions.iter().any(|action| matches!(action, Action::Delete { name: gone, .. } if gone == name))
+            self.deletions
+                .iter()
+                .any(|action| matches!(action, Action::Delete { name: gone, .. } if gone == name))
         };
-        let writes = self.new.iter().chain(&self.old).filter(|set| !deleted(&set.name)).filter_map(SetState::action);
+        let writes =
+            self.new.iter().chain(&self.old).filter(|set| !deleted(&set.name)).filter_map(SetState::action);
         let actions: Vec<Action> = writes.chain(self.deletions.iter().cloned()).collect();
         let wake_at = status::wake_at(self.view.deployment, &status);
         Plan { actions, status, revision: self.revision, wake_at }
@@ -526,7 +533,11 @@ pub(crate) fn name_taken(deployment: &Whole<Deployment>, taken: &Whole<ReplicaSe
 }
 
 /// The status of a deployment whose new set could not be created.
-pub(crate) fn creation_failed(deployment: &Deployment, text: &str, now: Timestamp) -> Option<DeploymentStatus> {
+pub(crate) fn creation_failed(
+    deployment: &Deployment,
+    text: &str,
+    now: Timestamp,
+) -> Option<DeploymentStatus> {
     if !status::has_deadline(&deployment.spec) {
         return None;
     }

@@ -31,7 +31,12 @@ pub(super) fn set_condition(status: &mut DeploymentStatus, mut condition: Worklo
 }
 
 /// A condition that begins now.
-pub(super) fn begun(kind: &str, status: &str, (reason, message): (&str, String), now: Timestamp) -> WorkloadCondition {
+pub(super) fn begun(
+    kind: &str,
+    status: &str,
+    (reason, message): (&str, String),
+    now: Timestamp,
+) -> WorkloadCondition {
     WorkloadCondition {
         r#type: kind.to_owned(),
         status: status.to_owned(),
@@ -191,14 +196,20 @@ pub(super) fn judge_rollout(
 }
 
 /// Passes on what keeps a set from making its pods; the new set's word counts most.
-pub(super) fn pass_failures(status: &mut DeploymentStatus, sets: &[&SetState<'_>], new: Option<&SetState<'_>>) {
+pub(super) fn pass_failures(
+    status: &mut DeploymentStatus,
+    sets: &[&SetState<'_>],
+    new: Option<&SetState<'_>>,
+) {
     const KIND: &str = "ReplicaFailure";
-    let failure = new.into_iter().chain(sets.iter().copied()).find_map(|set| {
-        set.status().conditions.iter().find(|condition| condition.r#type == KIND)
-    });
+    let failure = new
+        .into_iter()
+        .chain(sets.iter().copied())
+        .find_map(|set| set.status().conditions.iter().find(|condition| condition.r#type == KIND));
     match failure {
         Some(failure) => {
-            let copy = WorkloadCondition { last_update_time: failure.last_transition_time, ..failure.clone() };
+            let copy =
+                WorkloadCondition { last_update_time: failure.last_transition_time, ..failure.clone() };
             set_condition(status, copy);
         }
         None => status.conditions.retain(|condition| condition.r#type != KIND),
@@ -209,7 +220,8 @@ pub(super) fn pass_failures(status: &mut DeploymentStatus, sets: &[&SetState<'_>
 pub(super) fn wake_at(deployment: &Deployment, status: &DeploymentStatus) -> Option<Timestamp> {
     let spec = &deployment.spec;
     let condition = condition(status, PROGRESSING).filter(|_| has_deadline(spec) && !spec.paused)?;
-    if complete(deployment, status) || condition.reason == TIMED_OUT || condition.reason == NEW_SET_AVAILABLE {
+    if complete(deployment, status) || condition.reason == TIMED_OUT || condition.reason == NEW_SET_AVAILABLE
+    {
         return None;
     }
     // A second more, as times are printed without their fraction.

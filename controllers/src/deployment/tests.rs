@@ -49,10 +49,14 @@ fn check(given: &str, expect: &str) {
         .split(',')
         .filter(|set| !set.trim().is_empty())
         .enumerate()
-        .map(|(at, set)| Arc::new(serde_json::from_value(set_of(set.trim(), at, number(0), number(1))).unwrap()))
+        .map(|(at, set)| {
+            Arc::new(serde_json::from_value(set_of(set.trim(), at, number(0), number(1))).unwrap())
+        })
         .collect();
-    let pods: BTreeMap<String, usize> =
-        sets.iter().map(|set| (set.metadata.uid.clone(), usize::try_from(set.status.replicas).unwrap())).collect();
+    let pods: BTreeMap<String, usize> = sets
+        .iter()
+        .map(|set| (set.metadata.uid.clone(), usize::try_from(set.status.replicas).unwrap()))
+        .collect();
     let sum = |of: &dyn Fn(&ReplicaSet) -> i32| sets.iter().map(|set| of(set)).sum::<i32>();
     tree["status"] = json!({
         "observedGeneration": 1,
@@ -169,7 +173,8 @@ fn lack_of_progress_is_a_failure_after_the_deadline() {
     let early = at(100);
     assert_eq!(early.wake_at, Some(Timestamp::from_second(601).unwrap()));
     let late = at(601);
-    let condition = late.status.conditions.iter().find(|condition| condition.r#type == "Progressing").unwrap();
+    let condition =
+        late.status.conditions.iter().find(|condition| condition.r#type == "Progressing").unwrap();
     assert_eq!(
         (condition.status.as_str(), condition.reason.as_str(), condition.message.as_str()),
         ("False", "ProgressDeadlineExceeded", "ReplicaSet \"z\" has timed out progressing.")
@@ -212,10 +217,14 @@ impl World {
         match action {
             Action::Create { name, tree, .. } => {
                 let mut tree = tree.clone();
-                assert!(self.sets.iter().all(|set| set["metadata"]["name"] != name.as_str()), "created twice");
+                assert!(
+                    self.sets.iter().all(|set| set["metadata"]["name"] != name.as_str()),
+                    "created twice"
+                );
                 tree["metadata"]["uid"] = name.as_str().into();
                 tree["metadata"]["generation"] = 1.into();
-                tree["metadata"]["creationTimestamp"] = Timestamp::from_second(self.clock).unwrap().to_string().into();
+                tree["metadata"]["creationTimestamp"] =
+                    Timestamp::from_second(self.clock).unwrap().to_string().into();
                 tree["status"] = json!({});
                 self.sets.push(tree);
                 self.pods.insert(name.clone(), Vec::new());

@@ -14,8 +14,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runtime::selector::includes;
 use runtime::{
-    Cache, Change, Client, DeleteOptions, Expectations, Key, Next, Queue, Reconcile, Recorder, Regarding, Severity,
-    Source, View as _, failure,
+    Cache, Change, Client, DeleteOptions, Expectations, Key, Next, Queue, Reconcile, Recorder, Regarding,
+    Severity, Source, View as _, failure,
 };
 use serde_json::Value;
 
@@ -51,7 +51,8 @@ fn start_slices(house: &mut House<'_>, sources: &Sources) {
     let slices = Cache::<Whole<EndpointSlice>>::new();
     let touched = queue.clone();
     slices.on_change(move |change| {
-        for slice in [change.old, change.new].into_iter().flatten().filter(|slice| slices::is_managed(slice)) {
+        for slice in [change.old, change.new].into_iter().flatten().filter(|slice| slices::is_managed(slice))
+        {
             if let Some(service) = slice.metadata.labels.get(SERVICE_NAME) {
                 touched.add(Key::new(slice.metadata.namespace.clone(), service.clone()));
             }
@@ -61,8 +62,13 @@ fn start_slices(house: &mut House<'_>, sources: &Sources) {
     let client = house.client("endpointslice-controller");
     let recorder = house.recorder(&client, "endpoint-slice-controller");
     let written = Expectations::default();
-    let controller =
-        Arc::new(SliceController { client, recorder, sources: sources.clone(), slices: slices.clone(), written });
+    let controller = Arc::new(SliceController {
+        client,
+        recorder,
+        sources: sources.clone(),
+        slices: slices.clone(),
+        written,
+    });
     let sources = sources.clone();
     house.work(controller, queue, WORKERS, async move {
         sources.synced().await;
@@ -118,7 +124,8 @@ impl Sources {
         });
         let (moved, services, pods) = (queue.clone(), self.services.clone(), self.pods.clone());
         self.nodes.on_change(move |change| {
-            let zone = |node: Option<&Arc<Node>>| node.and_then(|node| node.metadata.labels.get(ZONE).cloned());
+            let zone =
+                |node: Option<&Arc<Node>>| node.and_then(|node| node.metadata.labels.get(ZONE).cloned());
             if zone(change.old) != zone(change.new) {
                 for pod in pods.group(&crate::views::pod::on_node(&change.latest().metadata.name)) {
                     for service in selecting(&services, &pod) {
@@ -144,7 +151,8 @@ impl Sources {
 
 fn selecting(services: &Cache<Service>, pod: &Pod) -> Vec<Key> {
     let near = services.in_namespace(&pod.metadata.namespace);
-    let ours = near.iter().filter(|service| service.selects() && includes(pod.labels(), &service.spec.selector));
+    let ours =
+        near.iter().filter(|service| service.selects() && includes(pod.labels(), &service.spec.selector));
     ours.map(|service| service.metadata().key()).collect()
 }
 
@@ -153,7 +161,14 @@ fn services_of(change: &Change<'_, Pod>, services: &Cache<Service>) -> Vec<Key> 
         let addresses: Vec<String> = pod.addresses().into_iter().map(str::to_owned).collect();
         let spec = &pod.spec;
         let life = (pod.ready(), pod.metadata.deleting(), pod.terminal());
-        (addresses, life, spec.node_name.clone(), spec.hostname.clone(), spec.subdomain.clone(), pod.labels().clone())
+        (
+            addresses,
+            life,
+            spec.node_name.clone(),
+            spec.hostname.clone(),
+            spec.subdomain.clone(),
+            pod.labels().clone(),
+        )
     };
     if let (Some(old), Some(new)) = (change.old, change.new)
         && shown(old) == shown(new)
@@ -210,7 +225,8 @@ impl Reconcile for SliceController {
                 if failure::is_namespace_terminating(&error) {
                     return Ok(Next::Change);
                 }
-                let text = format!("Error updating Endpoint Slices for Service {key}: {}", failure::message(&error));
+                let text =
+                    format!("Error updating Endpoint Slices for Service {key}: {}", failure::message(&error));
                 let regarding = Regarding::new(&resources::SERVICES, &service.metadata);
                 self.recorder.event(regarding, Severity::Warning, "FailedToUpdateEndpointSlices", text);
                 return Err(error);
@@ -224,12 +240,15 @@ impl SliceController {
     async fn execute(&self, key: &Key, action: slices::Action) -> Result<(), kube::Error> {
         let resource = &resources::ENDPOINT_SLICES;
         let answer = match &action {
-            slices::Action::Create(tree) => self.client.create(resource, (&key.namespace, "", ""), tree).await?,
+            slices::Action::Create(tree) => {
+                self.client.create(resource, (&key.namespace, "", ""), tree).await?
+            }
             slices::Action::Update { name, tree } => {
                 self.client.update(resource, (&key.namespace, name, ""), tree).await?
             }
             slices::Action::Delete { name, uid } => {
-                let answer = self.client.delete(resource, &key.namespace, name, &DeleteOptions::of(uid)).await;
+                let answer =
+                    self.client.delete(resource, &key.namespace, name, &DeleteOptions::of(uid)).await;
                 let slice = Key::new(key.namespace.clone(), name.clone());
                 self.written.deleted(key, slice, uid.clone(), Timestamp::now());
                 return match answer {

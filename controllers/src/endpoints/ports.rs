@@ -9,7 +9,8 @@ use crate::views::{Pod, Service};
 /// The number of a service's port on a pod; `None` if the pod has no port of that name.
 pub(super) fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
     if let Some(name) = port.target_port.as_str() {
-        let sidecars = pod.spec.init_containers.iter().filter(|container| container.restart_policy == "Always");
+        let sidecars =
+            pod.spec.init_containers.iter().filter(|container| container.restart_policy == "Always");
         let containers = pod.spec.containers.iter().chain(sidecars);
         return containers.flat_map(|container: &Container| &container.ports).find_map(|have| {
             (have.name == name && have.protocol == port.protocol).then_some(have.container_port)

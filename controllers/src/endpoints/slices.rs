@@ -91,7 +91,9 @@ fn plan_family(view: &View<'_>, ipv6: bool, family: &str, actions: &mut Vec<Acti
         used.extend(own.iter().map(|slice| slice.metadata.name.clone()));
         plan_group(view, family, &ports, endpoints, &own, actions);
     }
-    actions.extend(slices.iter().filter(|slice| !used.contains(&slice.metadata.name)).map(|slice| delete(slice)));
+    actions.extend(
+        slices.iter().filter(|slice| !used.contains(&slice.metadata.name)).map(|slice| delete(slice)),
+    );
 }
 
 /// Endpoints of a family, grouped by the ports their pods have.

@@ -147,7 +147,8 @@ fn address(service: &Service, pod: &Pod, ip: &str) -> Value {
 }
 
 fn subset(ports: Vec<Value>, addresses: Addresses) -> Value {
-    let (ready, not_ready): (Vec<Address>, Vec<Address>) = addresses.into_values().partition(|(ready, _)| *ready);
+    let (ready, not_ready): (Vec<Address>, Vec<Address>) =
+        addresses.into_values().partition(|(ready, _)| *ready);
     let mut subset = json!({});
     for (field, list) in [("addresses", ready), ("notReadyAddresses", not_ready)] {
         if !list.is_empty() {

@@ -72,8 +72,7 @@ fn run(service: &Service, words: &str, slices: &mut BTreeMap<String, Value>) -> 
     let pods = pods(words);
     let old: Vec<Arc<Whole<EndpointSlice>>> =
         slices.values().map(|tree| Arc::new(serde_json::from_value(tree.clone()).unwrap())).collect();
-    let view =
-        slices::View { service, pods: &pods, zones: &BTreeMap::new(), slices: &old, trigger: None };
+    let view = slices::View { service, pods: &pods, zones: &BTreeMap::new(), slices: &old, trigger: None };
     apply(slices, slices::plan(&view))
 }
 
@@ -84,7 +83,8 @@ fn print(slices: &BTreeMap<String, Value>) -> String {
             slice["ports"].as_array().unwrap().iter().map(|port| port["port"].to_string()).collect();
         let mut words = vec![format!("{}:", ports.join(","))];
         for endpoint in slice["endpoints"].as_array().unwrap() {
-            let on = |name: &str, mark: &'static str| if endpoint["conditions"][name] == true { mark } else { "" };
+            let on =
+                |name: &str, mark: &'static str| if endpoint["conditions"][name] == true { mark } else { "" };
             let name = endpoint["targetRef"]["name"].as_str().unwrap();
             words.push(format!("{name}{}{}{}", on("ready", "!"), on("serving", "~"), on("terminating", "-")));
         }
@@ -126,7 +126,9 @@ fn slices_hold_a_hundred() {
 
 #[test]
 fn named_ports_may_differ_and_headless_may_have_none() {
-    let named = service(json!({ "ports": [{ "name": "http", "port": 80, "protocol": "TCP", "targetPort": "http" }] }));
+    let named = service(
+        json!({ "ports": [{ "name": "http", "port": 80, "protocol": "TCP", "targetPort": "http" }] }),
+    );
     let mut slices = BTreeMap::new();
     run(&named, "1!:81 2!:82", &mut slices);
     assert_eq!(print(&slices), "81: p1!~ | 82: p2!~");
@@ -150,10 +152,19 @@ fn subsets_group_ports_with_the_same_addresses() {
             .iter()
             .map(|subset| {
                 let ips = |field: &str| -> Vec<Value> {
-                    subset[field].as_array().into_iter().flatten().map(|address| address["ip"].clone()).collect()
+                    subset[field]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .map(|address| address["ip"].clone())
+                        .collect()
                 };
-                let ports: Vec<Value> =
-                    subset["ports"].as_array().into_iter().flatten().map(|port| port["port"].clone()).collect();
+                let ports: Vec<Value> = subset["ports"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|port| port["port"].clone())
+                    .collect();
                 json!([ips("addresses"), ips("notReadyAddresses"), ports])
             })
             .collect();
@@ -165,9 +176,9 @@ fn subsets_group_ports_with_the_same_addresses() {
     ] }));
     check(&two, "", json!([]));
     check(&two, "1! 2 3!-", json!([[["10.1.0.1"], ["10.1.0.2"], [8080, 8080]]]));
-    check(&two, "1!:81 2!:82", json!([
-        [["10.1.0.1", "10.1.0.2"], [], [8080]],
-        [["10.1.0.1"], [], [81]],
-        [["10.1.0.2"], [], [82]],
-    ]));
+    check(
+        &two,
+        "1!:81 2!:82",
+        json!([[["10.1.0.1", "10.1.0.2"], [], [8080]], [["10.1.0.1"], [], [81]], [["10.1.0.2"], [], [82]],]),
+    );
 }

@@ -85,7 +85,9 @@ impl Item {
     }
 
     fn blocks(&self, owner: &str) -> bool {
-        self.owners.iter().any(|reference| reference.uid == owner && reference.block_owner_deletion == Some(true))
+        self.owners
+            .iter()
+            .any(|reference| reference.uid == owner && reference.block_owner_deletion == Some(true))
     }
 }
 
@@ -176,7 +178,8 @@ impl Graph {
 
     /// Whether the owner named by a reference is known not to be in this namespace, nor cluster-wide.
     pub(crate) fn known_absent(&self, reference: &OwnerReference, namespace: &str) -> bool {
-        self.absent.contains(&referenced(reference, "")) || self.absent.contains(&referenced(reference, namespace))
+        self.absent.contains(&referenced(reference, ""))
+            || self.absent.contains(&referenced(reference, namespace))
     }
 
     /// Remembers that what a reference names is not there.
@@ -212,7 +215,8 @@ impl Graph {
         for dependent in self.dependents(&owner.uid) {
             let references = dependent.owners.iter().filter(|reference| reference.uid == owner.uid);
             for reference in references {
-                let elsewhere = !owner.namespace.is_empty() && owner.namespace != dependent.identity.namespace;
+                let elsewhere =
+                    !owner.namespace.is_empty() && owner.namespace != dependent.identity.namespace;
                 if elsewhere {
                     let (dependent, reference) = (dependent.identity.clone(), reference.clone());
                     found.wrong.push(WrongNamespace { dependent, reference });
@@ -304,7 +308,8 @@ mod tests {
 
     fn item(step: &str) -> Item {
         let (step, namespace) = step.split_once('@').unwrap_or((step, "a"));
-        let deleting_with = [('?', FOREGROUND), ('~', ORPHAN)].into_iter().find(|(mark, _)| step.ends_with(*mark));
+        let deleting_with =
+            [('?', FOREGROUND), ('~', ORPHAN)].into_iter().find(|(mark, _)| step.ends_with(*mark));
         let step = step.trim_end_matches(['?', '~']);
         let mut parts = step.split('<');
         let uid = parts.next().unwrap_or_default();

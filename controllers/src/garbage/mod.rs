@@ -50,7 +50,8 @@ pub(crate) fn start(house: &mut House<'_>, emptied: Emptied) {
     let client = house.client("generic-garbage-collector");
     let recorder = house.recorder(&client, "garbage-collector-controller");
     let known = Known { graph: Arc::default(), queue: Queue::new(), recorder };
-    let monitors = Monitors::new(house.reader.clone(), client.clone(), known.clone(), emptied, house.cancel.clone());
+    let monitors =
+        Monitors::new(house.reader.clone(), client.clone(), known.clone(), emptied, house.cancel.clone());
     house.tasks.spawn(Arc::clone(&monitors).run());
     let synced = Arc::clone(&monitors);
     let collector = Arc::new(Collector { client, known: known.clone(), monitors });
@@ -223,7 +224,8 @@ impl Collector {
                 self.forget(&resource, &dependent, owner).await.map(|()| true)
             }
         });
-        let answers: Vec<Result<bool, kube::Error>> = each.buffer_unordered(ORPHANING_CONCURRENCY).collect().await;
+        let answers: Vec<Result<bool, kube::Error>> =
+            each.buffer_unordered(ORPHANING_CONCURRENCY).collect().await;
         for answer in answers {
             if !answer? {
                 return Ok(Next::Retry);
@@ -233,7 +235,11 @@ impl Collector {
         Ok(Next::Change)
     }
 
-    async fn look_at_owner(&self, reference: &OwnerReference, namespace: &str) -> Result<Looked, kube::Error> {
+    async fn look_at_owner(
+        &self,
+        reference: &OwnerReference,
+        namespace: &str,
+    ) -> Result<Looked, kube::Error> {
         if self.known.lock().known_absent(reference, namespace) {
             return Ok(Looked::State(OwnerState::Dangling, true));
         }
@@ -274,7 +280,11 @@ impl Collector {
         self.monitors.find(&identity.api_version, &identity.kind)
     }
 
-    async fn look_up(&self, resource: &Resource, identity: &Identity) -> Result<Option<PartialObject>, kube::Error> {
+    async fn look_up(
+        &self,
+        resource: &Resource,
+        identity: &Identity,
+    ) -> Result<Option<PartialObject>, kube::Error> {
         match self.client.get_metadata(resource, &identity.namespace, &identity.name).await {
             Ok(object) if object.metadata.uid == identity.uid => Ok(Some(object)),
             Ok(_) => Ok(None),
@@ -306,7 +316,8 @@ impl Collector {
             && let Some(now) = self.look_up(resource, identity).await?
             && now.metadata.owner_references == judged.owner_references
         {
-            options.preconditions = Some(Preconditions { uid: Some(identity.uid.clone()), resource_version: None });
+            options.preconditions =
+                Some(Preconditions { uid: Some(identity.uid.clone()), resource_version: None });
             answer = self.client.delete(resource, &identity.namespace, &identity.name, &options).await;
         }
         match answer {
@@ -320,7 +331,12 @@ impl Collector {
     }
 
     /// Removes references to owners; strategic merge first, as it needs no version.
-    async fn forget(&self, resource: &Resource, identity: &Identity, owners: &[String]) -> Result<(), kube::Error> {
+    async fn forget(
+        &self,
+        resource: &Resource,
+        identity: &Identity,
+        owners: &[String],
+    ) -> Result<(), kube::Error> {
         let gone: Vec<Value> = owners.iter().map(|uid| json!({ "$patch": "delete", "uid": uid })).collect();
         let patch = json!({ "metadata": { "ownerReferences": gone, "uid": identity.uid } });
         let owners: BTreeSet<&String> = owners.iter().collect();
@@ -379,7 +395,8 @@ impl Collector {
         finalizer: &str,
     ) -> Result<(), kube::Error> {
         let Some(latest) = self.look_up(resource, identity).await? else { return Ok(()) };
-        let rest: Vec<&String> = latest.metadata.finalizers.iter().filter(|name| *name != finalizer).collect();
+        let rest: Vec<&String> =
+            latest.metadata.finalizers.iter().filter(|name| *name != finalizer).collect();
         if rest.len() == latest.metadata.finalizers.len() {
             return Ok(());
         }

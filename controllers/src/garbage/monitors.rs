@@ -112,19 +112,24 @@ impl Monitors {
 
     /// Whether objects of this resource are in the graph.
     pub(super) fn follows(&self, resource: &Resource) -> bool {
-        self.lock().keys().any(|followed| followed.group == resource.group && followed.plural == resource.plural)
+        self.lock()
+            .keys()
+            .any(|followed| followed.group == resource.group && followed.plural == resource.plural)
     }
 
     fn adopt(&self, catalog: Catalog) {
         let wanted: Vec<Resource> = catalog
             .served
             .iter()
-            .filter(|served| served.preferred && ["delete", "list", "watch"].iter().all(|verb| served.can(verb)))
+            .filter(|served| {
+                served.preferred && ["delete", "list", "watch"].iter().all(|verb| served.can(verb))
+            })
             // Events are too many, own nothing and go by themselves.
             .filter(|served| served.resource.plural != "events")
             .map(|served| served.resource.clone())
             .collect();
-        let unreadable: Vec<String> = catalog.failed.iter().map(|(group_version, _)| group_version.clone()).collect();
+        let unreadable: Vec<String> =
+            catalog.failed.iter().map(|(group_version, _)| group_version.clone()).collect();
         *self.catalog.write().expect("no reader panics") = catalog;
         let mut followed = self.lock();
         followed.retain(|resource, (_, cancel)| {
@@ -147,9 +152,8 @@ impl Monitors {
         let defines = DEFINITIONS.contains(&&*resource.plural);
         cache.on_change(move |change| {
             // A name that changed hands between two lists was deleted in between.
-            let replaced = change.old.filter(|old| {
-                change.new.is_none_or(|new| new.metadata.uid != old.metadata.uid)
-            });
+            let replaced =
+                change.old.filter(|old| change.new.is_none_or(|new| new.metadata.uid != old.metadata.uid));
             if let Some(old) = replaced {
                 known.gone(&old.metadata.uid);
                 emptied.object_gone(&old.metadata.namespace);
@@ -166,9 +170,7 @@ impl Monitors {
         (cache, cancel)
     }
 
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<Resource, (Cache<Ownership>, CancellationToken)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Resource, (Cache<Ownership>, CancellationToken)>> {
         self.followed.lock().expect("no holder panics")
     }
 }

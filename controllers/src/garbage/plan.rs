@@ -43,7 +43,11 @@ pub(crate) enum Verdict {
 }
 
 /// The verdict on an object with at least one owner.
-pub(crate) fn judge(owners: &[(&OwnerReference, OwnerState)], wishes: Wishes, dependents: Dependents) -> Verdict {
+pub(crate) fn judge(
+    owners: &[(&OwnerReference, OwnerState)],
+    wishes: Wishes,
+    dependents: Dependents,
+) -> Verdict {
     let has = |state| owners.iter().any(|(_, have)| *have == state);
     if owners.is_empty() {
         return Verdict::Keep;
@@ -98,6 +102,11 @@ mod tests {
         check("w", Dependents::None, none, &Verdict::Delete("Background"));
         check("dd", Dependents::SomeWaiting, none, &Verdict::Delete("Background"));
         check("d", Dependents::None, orphan, &Verdict::Delete("Orphan"));
-        check("d", Dependents::None, Wishes { orphan: false, foreground: true }, &Verdict::Delete("Foreground"));
+        check(
+            "d",
+            Dependents::None,
+            Wishes { orphan: false, foreground: true },
+            &Verdict::Delete("Foreground"),
+        );
     }
 }

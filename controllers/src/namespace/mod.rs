@@ -92,7 +92,8 @@ impl Reconcile for Namespaces {
 impl Namespaces {
     async fn terminate(&self, name: &str) -> Result<Next, kube::Error> {
         let mut namespace: Value = self.client.get(&resources::NAMESPACES, "", name).await?;
-        let deleted_at = namespace["metadata"]["deletionTimestamp"].as_str().and_then(|text| text.parse().ok());
+        let deleted_at =
+            namespace["metadata"]["deletionTimestamp"].as_str().and_then(|text| text.parse().ok());
         let Some(deleted_at) = deleted_at else { return Ok(Next::Change) };
         if namespace["status"]["phase"] != "Terminating" {
             namespace["status"]["phase"] = "Terminating".into();
@@ -111,7 +112,8 @@ impl Namespaces {
             Then::Wait(seconds) => Ok(Next::After(Duration::from_secs(seconds.unsigned_abs()))),
             Then::Retry => Ok(Next::Retry),
             Then::Finalize => {
-                let rest: Vec<String> = finalizers(&namespace).into_iter().filter(|name| name != FINALIZER).collect();
+                let rest: Vec<String> =
+                    finalizers(&namespace).into_iter().filter(|name| name != FINALIZER).collect();
                 namespace["spec"] = json!({ "finalizers": rest });
                 self.client.update(&resources::NAMESPACES, ("", name, "finalize"), &namespace).await?;
                 Ok(Next::Change)
@@ -130,7 +132,8 @@ impl Namespaces {
         let (pods, others): (Vec<Served>, Vec<Served>) =
             served.partition(|served| served.resource == resources::PODS);
         for (resource, left, error) in self.empty_all(pods, namespace, deleted_at).await {
-            let error = error.map(|error| format!("failed to delete pods for namespace: {namespace}, err: {error}"));
+            let error =
+                error.map(|error| format!("failed to delete pods for namespace: {namespace}, err: {error}"));
             round.delete_errors.extend(error);
             round.stopped_at_pods |= left.remaining > 0;
             round.left.push((resource, left));
@@ -200,7 +203,8 @@ impl Namespaces {
             return Ok(());
         }
         for object in self.list(&served.resource, namespace).await? {
-            let answer = self.client.delete(&served.resource, namespace, &object.metadata.name, options).await;
+            let answer =
+                self.client.delete(&served.resource, namespace, &object.metadata.name, options).await;
             match answer {
                 Err(error) if failure::is_not_found(&error) || failure::is_method_not_allowed(&error) => {}
                 Err(error) => return Err(error),
@@ -218,7 +222,8 @@ impl Namespaces {
     async fn pods_estimate(&self, namespace: &str, deleted_at: Timestamp) -> Result<i64, kube::Error> {
         let pods: List<GracefulPod> = self.client.list(&resources::PODS, namespace, &[]).await?;
         let pods = pods.items.unwrap_or_default();
-        let running = pods.iter().filter(|pod| pod.status.phase != "Succeeded" && pod.status.phase != "Failed");
+        let running =
+            pods.iter().filter(|pod| pod.status.phase != "Succeeded" && pod.status.phase != "Failed");
         let grace = running.filter_map(|pod| pod.spec.termination_grace_period_seconds).max().unwrap_or(0);
         let over = Timestamp::now().duration_since(deleted_at) >= SignedDuration::from_secs(grace);
         Ok(if over { 0 } else { grace })
@@ -234,7 +239,8 @@ fn discovery_error(catalog: &Catalog) -> Option<String> {
     if catalog.failed.is_empty() {
         return None;
     }
-    let failed: BTreeMap<&String, &String> = catalog.failed.iter().map(|(group, error)| (group, error)).collect();
+    let failed: BTreeMap<&String, &String> =
+        catalog.failed.iter().map(|(group, error)| (group, error)).collect();
     let list: Vec<String> = failed.iter().map(|(group, error)| format!("{group}: {error}")).collect();
     let count = list.len();
     Some(format!(

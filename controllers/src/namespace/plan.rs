@@ -99,7 +99,10 @@ pub(crate) fn conditions(old: &[Value], round: &Round, now: Timestamp) -> Option
             continue;
         };
         let condition = &mut conditions[at];
-        if condition["status"] != status || condition["reason"] != state.reason || condition["message"] != state.message {
+        if condition["status"] != status
+            || condition["reason"] != state.reason
+            || condition["message"] != state.message
+        {
             if condition["status"] != status {
                 condition["lastTransitionTime"] = time::seconds(now).into();
             }
@@ -147,7 +150,10 @@ fn states(round: &Round) -> [(&'static str, State); 5] {
         ),
         (
             "NamespaceDeletionContentFailure",
-            state(content, ("ContentDeleted", "All content successfully deleted, may be waiting on finalization")),
+            state(
+                content,
+                ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+            ),
         ),
         (
             "NamespaceContentRemaining",
@@ -218,7 +224,11 @@ mod tests {
             left(2, &[]),
             "error unexpected items still remain in namespace: a for gvr: apps/v1, Resource=deployments",
         );
-        check(&MAPS, left(2, &[]), "error unexpected items still remain in namespace: a for gvr: /v1, Resource=configmaps");
+        check(
+            &MAPS,
+            left(2, &[]),
+            "error unexpected items still remain in namespace: a for gvr: /v1, Resource=configmaps",
+        );
     }
 
     #[test]
@@ -230,7 +240,14 @@ mod tests {
         let first = conditions(&[], &held, now).expect("conditions are new");
         let lines: Vec<String> = first
             .iter()
-            .map(|c| format!("{} {} {}", c["type"].as_str().unwrap(), c["status"].as_str().unwrap(), c["message"].as_str().unwrap()))
+            .map(|c| {
+                format!(
+                    "{} {} {}",
+                    c["type"].as_str().unwrap(),
+                    c["status"].as_str().unwrap(),
+                    c["message"].as_str().unwrap()
+                )
+            })
             .collect();
         assert_eq!(
             lines,

@@ -51,13 +51,20 @@ mod tests {
     fn patience_ends() {
         let now = Timestamp::from_second(1000).unwrap();
         let check = |taints: &[Taint], tolerations: &[Toleration], expect: Option<i64>| {
-            assert_eq!(leave_at(taints, tolerations, now), expect.map(|second| Timestamp::from_second(second).unwrap()));
+            assert_eq!(
+                leave_at(taints, tolerations, now),
+                expect.map(|second| Timestamp::from_second(second).unwrap())
+            );
         };
         check(&[], &[], None);
         check(&[taint("a", 900)], &[], Some(1000));
         check(&[taint("a", 900)], &[toleration("a", Some(300))], Some(1200));
         check(&[taint("a", 900)], &[toleration("a", None)], None);
-        check(&[taint("a", 900), taint("b", 950)], &[toleration("a", Some(300)), toleration("b", Some(60))], Some(1010));
+        check(
+            &[taint("a", 900), taint("b", 950)],
+            &[toleration("a", Some(300)), toleration("b", Some(60))],
+            Some(1010),
+        );
         check(&[taint("a", 900), taint("b", 950)], &[toleration("a", None)], Some(1000));
     }
 }

@@ -52,8 +52,11 @@ pub(crate) fn start(house: &mut House<'_>, pods: &Cache<Pod>, nodes: &Cache<Node
             changed.add_after(Key::default(), COUNT_PAUSE);
         }
     });
-    let controller =
-        Arc::new(PodGc { client: house.client("pod-garbage-collector"), nodes: nodes.clone(), pods: pods.clone() });
+    let controller = Arc::new(PodGc {
+        client: house.client("pod-garbage-collector"),
+        nodes: nodes.clone(),
+        pods: pods.clone(),
+    });
     let (nodes, pods) = (nodes.clone(), pods.clone());
     house.work(controller, queue, 1, async move {
         nodes.synced().await;
@@ -125,8 +128,7 @@ impl PodGc {
                 "message": why,
                 "lastTransitionTime": time::seconds(Timestamp::now()),
             });
-            let patch =
-                json!({ "metadata": { "uid": metadata.uid }, "status": { "phase": "Failed", "conditions": [condition] } });
+            let patch = json!({ "metadata": { "uid": metadata.uid }, "status": { "phase": "Failed", "conditions": [condition] } });
             let path = (namespace, name, "status");
             match self.client.patch(&resources::PODS, path, PatchKind::Strategic, &patch).await {
                 Err(error) if failure::is_not_found(&error) => return Ok(()),
@@ -162,7 +164,8 @@ mod tests {
             pod("b", "Running", "2026-01-01T00:00:00Z"),
             pod("c", "Failed", "2026-01-02T00:00:00Z"),
         ];
-        let names = |max| surplus(&pods, max).iter().map(|pod| pod.metadata.name.clone()).collect::<Vec<String>>();
+        let names =
+            |max| surplus(&pods, max).iter().map(|pod| pod.metadata.name.clone()).collect::<Vec<String>>();
         assert_eq!(names(1), ["c"]);
         assert_eq!(names(0), ["c", "a"]);
         assert!(names(2).is_empty());

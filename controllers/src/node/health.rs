@@ -198,7 +198,8 @@ mod tests {
     use super::*;
 
     fn node(ready: &str, taints: Value) -> Node {
-        let conditions = if ready.is_empty() { json!([]) } else { json!([{ "type": "Ready", "status": ready }]) };
+        let conditions =
+            if ready.is_empty() { json!([]) } else { json!([{ "type": "Ready", "status": ready }]) };
         serde_json::from_value(json!({ "metadata": { "name": "n" }, "spec": { "taints": taints }, "status": { "conditions": conditions } }))
             .unwrap()
     }
@@ -212,11 +213,14 @@ mod tests {
         };
         let node = node(ready, before.iter().map(taint).collect());
         let now = Timestamp::from_second(1000).unwrap();
-        let view = View { node: &node, heard: Timestamp::from_second(1000 - silent).unwrap(), may_evict, now };
+        let view =
+            View { node: &node, heard: Timestamp::from_second(1000 - silent).unwrap(), may_evict, now };
         let plan = plan(&view);
         let conditions: Vec<&str> = plan.conditions.iter().map(|c| c["type"].as_str().unwrap()).collect();
         let taints = plan.taints.map_or("same".to_owned(), |taints| {
-            let words = taints.iter().map(|t| format!("{}:{}", t.key.trim_start_matches("node.kubernetes.io/"), t.effect));
+            let words = taints
+                .iter()
+                .map(|t| format!("{}:{}", t.key.trim_start_matches("node.kubernetes.io/"), t.effect));
             words.collect::<Vec<String>>().join(" ")
         });
         assert_eq!(format!("{} | {taints}", conditions.join(" ")), expect);
@@ -225,19 +229,44 @@ mod tests {
     #[test]
     fn silence_and_complaints_become_taints() {
         check("True", 10, true, &[], " | same");
-        check("True", 50, true, &[], "Ready MemoryPressure DiskPressure PIDPressure | unreachable:NoSchedule unreachable:NoExecute");
-        check("True", 50, false, &[], "Ready MemoryPressure DiskPressure PIDPressure | unreachable:NoSchedule");
+        check(
+            "True",
+            50,
+            true,
+            &[],
+            "Ready MemoryPressure DiskPressure PIDPressure | unreachable:NoSchedule unreachable:NoExecute",
+        );
+        check(
+            "True",
+            50,
+            false,
+            &[],
+            "Ready MemoryPressure DiskPressure PIDPressure | unreachable:NoSchedule",
+        );
         check("", 55, true, &[], " | unreachable:NoSchedule unreachable:NoExecute");
-        check("", 60, true, &["unreachable:NoSchedule", "unreachable:NoExecute"], "Ready MemoryPressure DiskPressure PIDPressure | same");
+        check(
+            "",
+            60,
+            true,
+            &["unreachable:NoSchedule", "unreachable:NoExecute"],
+            "Ready MemoryPressure DiskPressure PIDPressure | same",
+        );
         check("False", 10, true, &["unreachable:NoExecute"], " | not-ready:NoSchedule not-ready:NoExecute");
-        check("True", 10, true, &["unreachable:NoExecute", "not-ready:NoSchedule", "other:NoExecute"], " | other:NoExecute");
+        check(
+            "True",
+            10,
+            true,
+            &["unreachable:NoExecute", "not-ready:NoSchedule", "other:NoExecute"],
+            " | other:NoExecute",
+        );
     }
 
     #[test]
     fn nobody_is_evicted_when_all_seem_down() {
         let (up, down) = (node("True", json!([])), node("Unknown", json!([])));
         let check = |ups: usize, downs: usize, expect: bool| {
-            let all: Vec<&Node> = std::iter::repeat_n(&up, ups).chain(std::iter::repeat_n(&down, downs)).collect();
+            let all: Vec<&Node> =
+                std::iter::repeat_n(&up, ups).chain(std::iter::repeat_n(&down, downs)).collect();
             assert_eq!(may_evict(&down, all.into_iter()), expect, "{ups} up, {downs} down");
         };
         check(0, 1, false);

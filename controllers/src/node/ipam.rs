@@ -148,7 +148,8 @@ mod tests {
     fn check(cidrs: &[&str], taken: &[&str], expect: Option<&[&str]>) {
         let pools: Vec<Pool> = cidrs.iter().filter_map(|cidr| Pool::parse(cidr)).collect();
         let taken = taken.iter().map(|range| (*range).to_owned()).collect();
-        let expect = expect.map(|ranges| ranges.iter().map(|range| (*range).to_owned()).collect::<Vec<String>>());
+        let expect =
+            expect.map(|ranges| ranges.iter().map(|range| (*range).to_owned()).collect::<Vec<String>>());
         assert_eq!(allocate(&pools, &taken), expect);
     }
 
@@ -156,7 +157,11 @@ mod tests {
     fn the_first_free_range_of_each_family() {
         check(&["10.244.0.0/16"], &[], Some(&["10.244.0.0/24"]));
         check(&["10.244.0.0/16"], &["10.244.0.0/24", "10.244.2.0/24"], Some(&["10.244.1.0/24"]));
-        check(&["10.244.0.0/16", "fd00:10:244::/56"], &["fd00:10:244::/64"], Some(&["10.244.0.0/24", "fd00:10:244:1::/64"]));
+        check(
+            &["10.244.0.0/16", "fd00:10:244::/56"],
+            &["fd00:10:244::/64"],
+            Some(&["10.244.0.0/24", "fd00:10:244:1::/64"]),
+        );
         check(&["10.244.0.0/23"], &["10.244.0.0/24", "10.244.1.0/24"], None);
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use runtime::{
-    Cache, Client, DeleteOptions, Key, Next, PatchKind, Queue, Reconcile, Recorder, Regarding, Severity, Source,
-    View as _, failure, time,
+    Cache, Client, DeleteOptions, Key, Next, PatchKind, Queue, Reconcile, Recorder, Regarding, Severity,
+    Source, View as _, failure, time,
 };
 use serde_json::{Value, json};
 
@@ -57,7 +57,9 @@ pub(crate) fn start(house: &mut House<'_>, pods: &Cache<Pod>, nodes: &Cache<Node
     pods.on_change(move |change| {
         let Some(pod) = change.new.filter(|pod| !pod.spec.node_name.is_empty()) else { return };
         let key = Key::new("", pod.spec.node_name.clone());
-        let executes = tainted.get(&key).is_some_and(|node| node.spec.taints.iter().any(|taint| taint.effect == "NoExecute"));
+        let executes = tainted
+            .get(&key)
+            .is_some_and(|node| node.spec.taints.iter().any(|taint| taint.effect == "NoExecute"));
         if executes {
             placed.add(key);
         }
@@ -103,7 +105,8 @@ impl Reconcile for Lifecycle {
             let regarding = Regarding::new(&resources::NODES, &node.metadata);
             self.recorder.event(regarding, Severity::Normal, "NodeNotReady", text);
         }
-        if plan.readiness == Readiness::Unknown || (plan.readiness == Readiness::NotReady && heard.was_ready) {
+        if plan.readiness == Readiness::Unknown || (plan.readiness == Readiness::NotReady && heard.was_ready)
+        {
             self.mark_pods_not_ready(&key.name).await?;
         }
         if let Some(heard) = self.lock().get_mut(&key.name) {
@@ -114,7 +117,9 @@ impl Reconcile for Lifecycle {
         let wake_at = [plan.wake_at, evict_at].into_iter().flatten().min();
         let pause = wake_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         Ok(match pause {
-            _ if held && plan.readiness != Readiness::Ready => Next::After(pause.map_or(HELD_PAUSE, |pause| pause.min(HELD_PAUSE))),
+            _ if held && plan.readiness != Readiness::Ready => {
+                Next::After(pause.map_or(HELD_PAUSE, |pause| pause.min(HELD_PAUSE)))
+            }
             Some(pause) => Next::After(pause),
             None => Next::Change,
         })
@@ -128,8 +133,10 @@ impl Lifecycle {
         let lease = self.leases.get(&Key::new(LEASE_NAMESPACE, node.metadata.name.clone()));
         let ready = node.condition("Ready");
         // A condition we wrote ourselves has the old heartbeat and so says nothing.
-        let words =
-            (lease.and_then(|lease| lease.spec.renew_time), ready.and_then(|ready| ready.last_heartbeat_time));
+        let words = (
+            lease.and_then(|lease| lease.spec.renew_time),
+            ready.and_then(|ready| ready.last_heartbeat_time),
+        );
         let mut all = self.lock();
         let heard = all.entry(node.metadata.name.clone()).or_insert_with(|| Heard {
             words,
@@ -162,7 +169,12 @@ impl Lifecycle {
 
     /// Whether evicting the node's pods must wait: for the cluster to recover, or for its turn.
     fn held_back(&self, node: &Node, now: Timestamp) -> bool {
-        if node.spec.taints.iter().any(|taint| taint.effect == "NoExecute" && taint.key.starts_with("node.kubernetes.io/")) {
+        if node
+            .spec
+            .taints
+            .iter()
+            .any(|taint| taint.effect == "NoExecute" && taint.key.starts_with("node.kubernetes.io/"))
+        {
             let all = self.nodes.all();
             return !may_evict(node, all.iter().map(Arc::as_ref));
         }

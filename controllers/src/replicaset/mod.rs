@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use runtime::{
-    Cache, Change, Client, DeleteOptions, Expectations, Key, LabelSelector, Metadata, Next, OwnerReference, Queue,
-    Reconcile, Recorder, Regarding, Severity, View as _, failure,
+    Cache, Change, Client, DeleteOptions, Expectations, Key, LabelSelector, Metadata, Next, OwnerReference,
+    Queue, Reconcile, Recorder, Regarding, Severity, View as _, failure,
 };
 use serde_json::{Value, json};
 
@@ -77,7 +77,8 @@ fn owners_of(change: &Change<'_, Pod>, sets: &Cache<Set>) -> Vec<Key> {
     let orphan = change.new.filter(|pod| pod.metadata.controller().is_none() && pod.active());
     if let Some(orphan) = orphan {
         let near = sets.in_namespace(&orphan.metadata.namespace);
-        let selecting = near.iter().filter(|set| selector(set).is_some_and(|selector| selector.matches(orphan.labels())));
+        let selecting =
+            near.iter().filter(|set| selector(set).is_some_and(|selector| selector.matches(orphan.labels())));
         keys.extend(selecting.map(|set| set.metadata().key()));
     }
     keys
@@ -274,7 +275,8 @@ impl ReplicaSets {
         tree["status"] = json!(status);
         let mut answer = self.client.update(&resources::REPLICA_SETS, path, &tree).await;
         if answer.as_ref().is_err_and(failure::is_conflict) {
-            let mut live: Value = self.client.get(&resources::REPLICA_SETS, &key.namespace, &key.name).await?;
+            let mut live: Value =
+                self.client.get(&resources::REPLICA_SETS, &key.namespace, &key.name).await?;
             if live["metadata"]["uid"] == tree["metadata"]["uid"] {
                 live["status"] = json!(status);
                 answer = self.client.update(&resources::REPLICA_SETS, path, &live).await;

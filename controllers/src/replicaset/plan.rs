@@ -59,7 +59,8 @@ fn rank(view: &View<'_>, pod: &Pod) -> impl Ord + use<> {
         "Running" => 2,
         _ => 1,
     };
-    let cost: i32 = pod.metadata.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0);
+    let cost: i32 =
+        pod.metadata.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0);
     let crowd = view.related_on_node.get(&pod.spec.node_name).copied().unwrap_or(0);
     let (restarts, init_restarts) = pod.restarts();
     (
@@ -81,11 +82,10 @@ fn age_class(view: &View<'_>, since: Option<Timestamp>) -> i64 {
 pub(crate) fn status(view: &View<'_>, failure: Option<&str>) -> ReplicaSetStatus {
     let set = view.set;
     let ready = view.active.iter().filter(|pod| pod.ready());
-    let available = ready.clone().filter(|pod| {
-        pod.available_at(set.spec.min_ready_seconds).is_some_and(|at| at <= view.now)
-    });
-    let labeled =
-        view.active.iter().filter(|pod| includes(pod.labels(), &set.spec.template.metadata.labels));
+    let available = ready
+        .clone()
+        .filter(|pod| pod.available_at(set.spec.min_ready_seconds).is_some_and(|at| at <= view.now));
+    let labeled = view.active.iter().filter(|pod| includes(pod.labels(), &set.spec.template.metadata.labels));
     ReplicaSetStatus {
         replicas: count(view.active.len()),
         fully_labeled_replicas: count(labeled.count()),
@@ -168,8 +168,10 @@ mod tests {
     fn check(given: &str, expect: &str) {
         let (replicas, pods) = given.split_once('|').unwrap();
         let pods: Vec<Pod> = pods.split_whitespace().enumerate().map(|(at, word)| pod(word, at)).collect();
-        let set: ReplicaSet =
-            serde_json::from_value(json!({ "spec": { "replicas": replicas.trim().parse::<i32>().unwrap() } })).unwrap();
+        let set: ReplicaSet = serde_json::from_value(
+            json!({ "spec": { "replicas": replicas.trim().parse::<i32>().unwrap() } }),
+        )
+        .unwrap();
         let mut related_on_node = BTreeMap::<String, usize>::new();
         for pod in &pods {
             *related_on_node.entry(pod.spec.node_name.clone()).or_default() += 1;
@@ -219,7 +221,13 @@ mod tests {
         .unwrap();
         let pods = [pod("a!", 0), pod("b", 1)];
         let now = Timestamp::from_second(2000).unwrap();
-        let view = View { set: &set, active: pods.iter().collect(), terminating: 1, related_on_node: BTreeMap::new(), now };
+        let view = View {
+            set: &set,
+            active: pods.iter().collect(),
+            terminating: 1,
+            related_on_node: BTreeMap::new(),
+            now,
+        };
         let status = status(&view, Some("no room"));
         assert_eq!(
             serde_json::to_value(&status).unwrap(),

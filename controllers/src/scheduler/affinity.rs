@@ -23,6 +23,7 @@ pub(crate) struct Affinities {
     spread: Vec<Spread>,
 }
 
+#[derive(Default)]
 struct Domains {
     key: String,
     /// Matching pods, by value of the key.
@@ -39,7 +40,8 @@ struct Spread {
 
 impl Affinities {
     pub(crate) fn of(pod: &Pod, snapshot: &Snapshot) -> Affinities {
-        let (affinity, anti) = (&pod.spec.affinity.pod_affinity.required, &pod.spec.affinity.pod_anti_affinity.required);
+        let (affinity, anti) =
+            (&pod.spec.affinity.pod_affinity.required, &pod.spec.affinity.pod_anti_affinity.required);
         let mut all = Affinities {
             affinity: affinity.iter().map(|_| Domains::default()).collect(),
             anti: anti.iter().map(|term| Domains::count(term, pod, snapshot)).collect(),
@@ -58,7 +60,11 @@ impl Affinities {
         }
         let none = all.affinity.iter().all(|domains| domains.counts.is_empty());
         all.first = none && affinity.iter().all(|term| selects(term, pod, pod));
-        let hard = pod.spec.topology_spread_constraints.iter().filter(|spread| spread.when_unsatisfiable == "DoNotSchedule");
+        let hard = pod
+            .spec
+            .topology_spread_constraints
+            .iter()
+            .filter(|spread| spread.when_unsatisfiable == "DoNotSchedule");
         all.spread = hard.map(|constraint| Spread::count(constraint, pod, snapshot)).collect();
         all
     }
@@ -75,7 +81,11 @@ impl Affinities {
             };
             let here = spread.counts.get(value).copied().unwrap_or(0);
             if here + spread.own - spread.least > spread.max_skew {
-                return refusal(Plugin::PodTopologySpread, "node(s) didn't match pod topology spread constraints", false);
+                return refusal(
+                    Plugin::PodTopologySpread,
+                    "node(s) didn't match pod topology spread constraints",
+                    false,
+                );
             }
         }
         let labeled = self.affinity.iter().all(|domains| node.metadata.labels.contains_key(&domains.key));
@@ -85,18 +95,13 @@ impl Affinities {
         if self.anti.iter().any(|domains| domains.has(node)) {
             return refusal(Plugin::InterPodAffinity, "node(s) didn't match pod anti-affinity rules", false);
         }
-        let unwelcome = self.unwelcome.iter().any(|(key, value)| node.metadata.labels.get(key) == Some(value));
+        let unwelcome =
+            self.unwelcome.iter().any(|(key, value)| node.metadata.labels.get(key) == Some(value));
         if unwelcome {
             let reason = "node(s) didn't satisfy existing pods anti-affinity rules";
             return refusal(Plugin::InterPodAffinity, reason, false);
         }
         None
-    }
-}
-
-impl Default for Domains {
-    fn default() -> Self {
-        Domains { key: String::new(), counts: BTreeMap::new() }
     }
 }
 
@@ -124,8 +129,10 @@ impl Domains {
 
 impl Spread {
     fn count(constraint: &SpreadConstraint, pod: &Pod, snapshot: &Snapshot) -> Spread {
-        let selector = with_label_keys(constraint.label_selector.as_ref(), &constraint.match_label_keys, &[], pod);
-        let matches = |other: &Pod| selector.as_ref().is_some_and(|selector| selector.matches(&other.metadata.labels));
+        let selector =
+            with_label_keys(constraint.label_selector.as_ref(), &constraint.match_label_keys, &[], pod);
+        let matches =
+            |other: &Pod| selector.as_ref().is_some_and(|selector| selector.matches(&other.metadata.labels));
         let mut counts = BTreeMap::<String, i64>::new();
         for (node, state) in snapshot.nodes() {
             let Some(value) = node.metadata.labels.get(&constraint.topology_key) else { continue };
@@ -134,7 +141,9 @@ impl Spread {
             }
             let here = state.pods.values().filter(|placed| {
                 let other = &placed.pod;
-                other.metadata.namespace == pod.metadata.namespace && !other.metadata.deleting() && matches(other)
+                other.metadata.namespace == pod.metadata.namespace
+                    && !other.metadata.deleting()
+                    && matches(other)
             });
             *counts.entry(value.clone()).or_default() += i64::try_from(here.count()).unwrap_or(i64::MAX);
         }
@@ -191,7 +200,8 @@ fn each_placed(snapshot: &Snapshot, mut visit: impl FnMut(&Pod, &Node)) {
 fn selects(term: &PodAffinityTerm, owner: &Pod, other: &Pod) -> bool {
     let keys = (&term.match_label_keys, &term.mismatch_label_keys);
     let selector = with_label_keys(term.label_selector.as_ref(), keys.0, keys.1, owner);
-    in_namespaces(term, owner, other) && selector.is_some_and(|selector| selector.matches(&other.metadata.labels))
+    in_namespaces(term, owner, other)
+        && selector.is_some_and(|selector| selector.matches(&other.metadata.labels))
 }
 
 /// Namespaces are named, or are the owner's own. A selector over namespaces selects
@@ -217,7 +227,11 @@ fn with_label_keys(
         for key in keys {
             if let Some(value) = pod.metadata.labels.get(key) {
                 let values = vec![value.clone()];
-                selector.match_expressions.push(Requirement { key: key.clone(), operator: operator.to_owned(), values });
+                selector.match_expressions.push(Requirement {
+                    key: key.clone(),
+                    operator: operator.to_owned(),
+                    values,
+                });
             }
         }
     }

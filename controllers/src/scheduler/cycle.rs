@@ -54,8 +54,12 @@ pub(crate) fn schedule(pod: &Pod, snapshot: &Snapshot, tie: u64) -> Decision {
 
 fn choose(nodes: &[(&Node, &NodeState)], scores: &[i64], tie: u64) -> String {
     let best = scores.iter().max().copied().expect("one node fits at least");
-    let equal: Vec<&str> =
-        nodes.iter().zip(scores).filter(|(_, score)| **score == best).map(|((node, _), _)| node.metadata.name.as_str()).collect();
+    let equal: Vec<&str> = nodes
+        .iter()
+        .zip(scores)
+        .filter(|(_, score)| **score == best)
+        .map(|((node, _), _)| node.metadata.name.as_str())
+        .collect();
     let count = u64::try_from(equal.len()).expect("a length fits");
     equal[usize::try_from(tie % count).expect("smaller than a length")].to_owned()
 }
@@ -92,8 +96,11 @@ fn nowhere(wanted: &Wanted<'_>, total: usize, unnamed: usize, refused: &[(&NodeS
         *reasons.entry("node(s) didn't satisfy plugin(s) [NodeAffinity]").or_default() += unnamed;
         plugins.insert(Plugin::NodeAffinity);
     }
-    let message =
-        format!("{} preemption: {}", available(total, &reasons), preemption(wanted.pod, total, unnamed, refused));
+    let message = format!(
+        "{} preemption: {}",
+        available(total, &reasons),
+        preemption(wanted.pod, total, unnamed, refused)
+    );
     Decision::Nowhere { message, plugins }
 }
 

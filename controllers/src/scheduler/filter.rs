@@ -60,7 +60,9 @@ pub(crate) fn filter(wanted: &Wanted<'_>, node: &Node, state: &NodeState) -> Opt
         return Some(Refusal::new(Plugin::NodeAffinity, reason, true));
     }
     let taken = state.pods.values().flat_map(|placed| &placed.ports);
-    if !wanted.ports.is_empty() && taken.into_iter().any(|taken| wanted.ports.iter().any(|port| port.collides(taken))) {
+    if !wanted.ports.is_empty()
+        && taken.into_iter().any(|taken| wanted.ports.iter().any(|port| port.collides(taken)))
+    {
         let reason = "node(s) didn't have free ports for the requested pod ports";
         return Some(Refusal::new(Plugin::NodePorts, reason, false));
     }
@@ -96,7 +98,8 @@ fn tolerated(pod: &Pod, key: &str, value: &str, effect: &str) -> bool {
 
 /// The first taint that keeps the pod off the node.
 pub(crate) fn untolerated<'a>(pod: &Pod, node: &'a Node) -> Option<&'a Taint> {
-    let mut taints = node.spec.taints.iter().filter(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute");
+    let mut taints =
+        node.spec.taints.iter().filter(|taint| taint.effect == "NoSchedule" || taint.effect == "NoExecute");
     taints.find(|taint| !tolerated(pod, &taint.key, &taint.value, &taint.effect))
 }
 
@@ -104,7 +107,8 @@ pub(crate) fn untolerated<'a>(pod: &Pod, node: &'a Node) -> Option<&'a Taint> {
 pub(crate) fn node_matches(pod: &Pod, node: &Node) -> bool {
     let required = pod.spec.affinity.node_affinity.required.as_ref();
     includes(&node.metadata.labels, &pod.spec.node_selector)
-        && required.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| term_matches(term, node)))
+        && required
+            .is_none_or(|selector| selector.node_selector_terms.iter().any(|term| term_matches(term, node)))
 }
 
 /// Whether one term of a node affinity holds; an empty one never does.
@@ -123,7 +127,9 @@ pub(crate) fn named_nodes(pod: &Pod) -> Option<BTreeSet<&str>> {
     let mut all = BTreeSet::new();
     for term in terms {
         let mut named: Option<BTreeSet<&str>> = None;
-        for field in term.match_fields.iter().filter(|field| field.key == "metadata.name" && field.operator == "In") {
+        for field in
+            term.match_fields.iter().filter(|field| field.key == "metadata.name" && field.operator == "In")
+        {
             let values: BTreeSet<&str> = field.values.iter().map(String::as_str).collect();
             named = Some(match named {
                 Some(before) => before.intersection(&values).copied().collect(),

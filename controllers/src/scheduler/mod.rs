@@ -24,9 +24,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use runtime::events::Style;
-use runtime::{
-    Cache, Change, Client, Key, PatchKind, Recorder, Regarding, Severity, Source, failure, time,
-};
+use runtime::{Cache, Change, Client, Key, PatchKind, Recorder, Regarding, Severity, Source, failure, time};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -97,8 +95,10 @@ pub fn run(
             scheduler.node_changed(change);
         }
     });
-    let follow_pods = tokio::spawn(pods.clone().follow(client.clone(), Source::all(&resources::PODS), cancel.clone()));
-    let follow_nodes = tokio::spawn(nodes.clone().follow(client, Source::all(&resources::NODES), cancel.clone()));
+    let follow_pods =
+        tokio::spawn(pods.clone().follow(client.clone(), Source::all(&resources::PODS), cancel.clone()));
+    let follow_nodes =
+        tokio::spawn(nodes.clone().follow(client, Source::all(&resources::NODES), cancel.clone()));
     Box::pin(async move {
         tokio::select! {
             () = cancel.cancelled() => {}
@@ -289,7 +289,8 @@ impl Scheduler {
 
     async fn write_condition(&self, pod: &Pod, reason: &str, message: &str) {
         let old = pod.condition("PodScheduled");
-        let same = old.is_some_and(|old| old.status == "False" && old.reason == reason && old.message == message);
+        let same =
+            old.is_some_and(|old| old.status == "False" && old.reason == reason && old.message == message);
         if same {
             return;
         }
@@ -317,7 +318,12 @@ impl Scheduler {
     }
 
     fn tell(&self, pod: &Pod, severity: Severity, why: (&str, &str), message: String) {
-        self.recorder.event_of_action(Regarding::new(&resources::PODS, &pod.metadata), severity, why, message);
+        self.recorder.event_of_action(
+            Regarding::new(&resources::PODS, &pod.metadata),
+            severity,
+            why,
+            message,
+        );
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -30,7 +30,8 @@ struct Scale {
 }
 
 fn split(text: &str) -> Option<(&str, Scale)> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let scale = |thousandths, divisor| Some((number, Scale { thousandths, divisor }));
     match suffix {

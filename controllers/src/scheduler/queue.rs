@@ -41,12 +41,18 @@ impl Happening {
                 matches!(plugin, Plugin::NodeAffinity | Plugin::PodTopologySpread | Plugin::InterPodAffinity)
             }
             Happening::NodeTaints => {
-                matches!(plugin, Plugin::TaintToleration | Plugin::NodeUnschedulable | Plugin::PodTopologySpread)
+                matches!(
+                    plugin,
+                    Plugin::TaintToleration | Plugin::NodeUnschedulable | Plugin::PodTopologySpread
+                )
             }
             Happening::NodeCapacity => plugin == Plugin::NodeResourcesFit,
             Happening::PodGone => matches!(
                 plugin,
-                Plugin::NodeResourcesFit | Plugin::NodePorts | Plugin::PodTopologySpread | Plugin::InterPodAffinity
+                Plugin::NodeResourcesFit
+                    | Plugin::NodePorts
+                    | Plugin::PodTopologySpread
+                    | Plugin::InterPodAffinity
             ),
             Happening::PodPlaced => matches!(plugin, Plugin::PodTopologySpread | Plugin::InterPodAffinity),
         }
@@ -74,95 +80,156 @@ struct Entry {
     last_tried: Timestamp,
 }
 
-/// The pods without a node.
+/// The pods without a node. Every question is answered from an order or an index,
+/// so that thousands of waiting pods cost nothing until something helps them.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     entries: BTreeMap<String, Entry>,
+    /// Active pods: by priority, then by time of waiting.
+    active: BTreeSet<(Reverse<i32>, Timestamp, String)>,
+    /// Pods that become due by mere waiting.
+    timed: BTreeSet<(Timestamp, String)>,
+    /// Waiting pods by the rules that refused them; `None` for those only a node can help.
+    waiting: BTreeMap<Option<Plugin>, BTreeSet<String>>,
+    trying: BTreeSet<String>,
 }
 
 impl Pending {
     /// Takes in a pod that is new, or changed in a way that may matter.
     pub(crate) fn put(&mut self, pod: Arc<Pod>, now: Timestamp) {
         let uid = pod.metadata.uid.clone();
-        match self.entries.get_mut(&uid) {
-            None => {
-                let entry = Entry { pod, place: Place::Active, attempts: 0, queued: now, last_tried: now };
-                self.entries.insert(uid, entry);
-            }
-            Some(entry) => {
-                let matters = entry.pod.metadata.generation != pod.metadata.generation
-                    || entry.pod.metadata.labels != pod.metadata.labels
-                    || entry.pod.spec.scheduling_gates.len() != pod.spec.scheduling_gates.len();
-                entry.pod = pod;
-                if matters {
-                    entry.stir(now);
-                }
-            }
+        let Some(mut entry) = self.take(&uid) else {
+            let entry = Entry { pod, place: Place::Active, attempts: 0, queued: now, last_tried: now };
+            return self.keep(uid, entry);
+        };
+        let matters = entry.pod.metadata.generation != pod.metadata.generation
+            || entry.pod.metadata.labels != pod.metadata.labels;
+        entry.pod = pod;
+        if matters {
+            entry.stir(now);
         }
+        self.keep(uid, entry);
     }
 
     /// Forgets a pod that has a node or is gone.
     pub(crate) fn remove(&mut self, uid: &str) {
-        self.entries.remove(uid);
+        self.take(uid);
     }
 
     /// Moves pods that this may help.
     pub(crate) fn happened(&mut self, happening: Happening, now: Timestamp) {
-        for entry in self.entries.values_mut() {
-            let helped = match &entry.place {
-                Place::Waiting { plugins, .. } => {
-                    (plugins.is_empty() && happening == Happening::NodeAdded)
-                        || plugins.iter().any(|plugin| happening.helps(*plugin))
-                }
-                Place::Trying { .. } => true,
-                Place::Active | Place::Backoff(_) => false,
-            };
-            if helped {
-                entry.stir(now);
-            }
+        let helped = |plugin: &Option<Plugin>| match plugin {
+            None => happening == Happening::NodeAdded,
+            Some(plugin) => happening.helps(*plugin),
+        };
+        let waiting = self.waiting.iter().filter(|(plugin, _)| helped(plugin)).flat_map(|(_, uids)| uids);
+        let stirred: BTreeSet<String> = waiting.chain(&self.trying).cloned().collect();
+        for uid in stirred {
+            self.change(&uid, |entry| entry.stir(now));
         }
     }
 
-    /// Takes the next pod to try: by priority, then by time of waiting.
+    /// Takes the next pod to try.
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<Arc<Pod>> {
-        for entry in self.entries.values_mut() {
-            if entry.due_at().is_some_and(|at| at <= now) {
-                entry.place = Place::Active;
-            }
+        while let Some((at, uid)) = self.timed.first().cloned()
+            && at <= now
+        {
+            self.change(&uid, |entry| entry.place = Place::Active);
         }
-        let active = self.entries.values_mut().filter(|entry| entry.place == Place::Active);
-        let entry = active.min_by_key(|entry| (Reverse(entry.pod.spec.priority), entry.queued))?;
-        entry.place = Place::Trying { happened: false };
-        entry.attempts += 1;
-        entry.last_tried = now;
-        Some(Arc::clone(&entry.pod))
+        let (_, _, uid) = self.active.first().cloned()?;
+        self.change(&uid, |entry| {
+            entry.place = Place::Trying { happened: false };
+            entry.attempts += 1;
+            entry.last_tried = now;
+        });
+        self.entries.get(&uid).map(|entry| Arc::clone(&entry.pod))
     }
 
     /// Puts a pod back that fits nowhere.
     pub(crate) fn unschedulable(&mut self, uid: &str, plugins: BTreeSet<Plugin>, now: Timestamp) {
-        let Some(entry) = self.entries.get_mut(uid) else { return };
-        let happened = entry.place == (Place::Trying { happened: true });
-        entry.place = Place::Waiting { plugins, since: now };
-        if happened {
-            // What changed during the attempt may have been what it lacked.
-            entry.stir(now);
-        }
+        self.change(uid, |entry| {
+            let happened = entry.place == (Place::Trying { happened: true });
+            entry.place = Place::Waiting { plugins, since: now };
+            if happened {
+                // What changed during the attempt may have been what it lacked.
+                entry.stir(now);
+            }
+        });
     }
 
     /// Puts a pod back whose attempt failed for another reason.
     pub(crate) fn failed(&mut self, uid: &str) {
-        if let Some(entry) = self.entries.get_mut(uid) {
-            entry.place = Place::Backoff(entry.last_tried + entry.backoff());
-        }
+        self.change(uid, |entry| entry.place = Place::Backoff(entry.last_tried + entry.backoff()));
     }
 
     /// When a pod becomes due by mere waiting.
     pub(crate) fn wake_at(&self) -> Option<Timestamp> {
-        self.entries.values().filter_map(Entry::due_at).min()
+        self.timed.first().map(|(at, _)| *at)
+    }
+
+    fn change(&mut self, uid: &str, change: impl FnOnce(&mut Entry)) {
+        if let Some(mut entry) = self.take(uid) {
+            change(&mut entry);
+            self.keep(uid.to_owned(), entry);
+        }
+    }
+
+    /// Takes an entry out of the map and out of every index.
+    fn take(&mut self, uid: &str) -> Option<Entry> {
+        let entry = self.entries.remove(uid)?;
+        match &entry.place {
+            Place::Active => {
+                self.active.remove(&entry.turn(uid));
+            }
+            Place::Trying { .. } => {
+                self.trying.remove(uid);
+            }
+            Place::Backoff(_) | Place::Waiting { .. } => {}
+        }
+        for plugin in entry.refused_by() {
+            if let Some(uids) = self.waiting.get_mut(&plugin) {
+                uids.remove(uid);
+            }
+        }
+        if let Some(at) = entry.due_at() {
+            self.timed.remove(&(at, uid.to_owned()));
+        }
+        Some(entry)
+    }
+
+    fn keep(&mut self, uid: String, entry: Entry) {
+        match &entry.place {
+            Place::Active => {
+                self.active.insert(entry.turn(&uid));
+            }
+            Place::Trying { .. } => {
+                self.trying.insert(uid.clone());
+            }
+            Place::Backoff(_) | Place::Waiting { .. } => {}
+        }
+        for plugin in entry.refused_by() {
+            self.waiting.entry(plugin).or_default().insert(uid.clone());
+        }
+        if let Some(at) = entry.due_at() {
+            self.timed.insert((at, uid.clone()));
+        }
+        self.entries.insert(uid, entry);
     }
 }
 
 impl Entry {
+    fn turn(&self, uid: &str) -> (Reverse<i32>, Timestamp, String) {
+        (Reverse(self.pod.spec.priority), self.queued, uid.to_owned())
+    }
+
+    fn refused_by(&self) -> Vec<Option<Plugin>> {
+        match &self.place {
+            Place::Waiting { plugins, .. } if plugins.is_empty() => vec![None],
+            Place::Waiting { plugins, .. } => plugins.iter().copied().map(Some).collect(),
+            Place::Active | Place::Backoff(_) | Place::Trying { .. } => Vec::new(),
+        }
+    }
+
     fn backoff(&self) -> SignedDuration {
         let doublings = self.attempts.saturating_sub(1).min(8);
         (BACKOFF_MIN * (1 << doublings)).min(BACKOFF_MAX)
@@ -196,7 +263,10 @@ mod tests {
     use super::*;
 
     fn pod(name: &str, priority: i32) -> Arc<Pod> {
-        Arc::new(serde_json::from_value(json!({ "metadata": { "uid": name }, "spec": { "priority": priority } })).unwrap())
+        Arc::new(
+            serde_json::from_value(json!({ "metadata": { "uid": name }, "spec": { "priority": priority } }))
+                .unwrap(),
+        )
     }
 
     fn at(second: i64) -> Timestamp {

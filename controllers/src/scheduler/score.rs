@@ -46,7 +46,9 @@ fn disliked_taints(wanted: &Wanted<'_>, node: &Node) -> i64 {
     let tolerations = &wanted.pod.spec.tolerations;
     let disliked = node.spec.taints.iter().filter(|taint| {
         taint.effect == "PreferNoSchedule"
-            && !tolerations.iter().any(|toleration| tolerates(toleration, &taint.key, &taint.value, &taint.effect))
+            && !tolerations
+                .iter()
+                .any(|toleration| tolerates(toleration, &taint.key, &taint.value, &taint.effect))
     });
     i64::try_from(disliked.count()).unwrap_or(i64::MAX)
 }

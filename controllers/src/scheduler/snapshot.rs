@@ -32,7 +32,11 @@ pub(crate) fn host_ports(pod: &Pod) -> Vec<HostPort> {
     let ports = pod.spec.containers.iter().chain(sidecars).flat_map(|container| &container.ports);
     ports
         .filter(|port| port.host_port > 0)
-        .map(|port| HostPort { ip: port.host_ip.clone(), protocol: port.protocol.clone(), port: port.host_port })
+        .map(|port| HostPort {
+            ip: port.host_ip.clone(),
+            protocol: port.protocol.clone(),
+            port: port.host_port,
+        })
         .collect()
 }
 

@@ -82,12 +82,18 @@ fn resources_decide_and_are_named() {
         &pod("w", json!({ "preemptionPolicy": "Never" })),
         "0/1 nodes are available: 1 Too many pods. preemption: not eligible due to preemptionPolicy=Never.",
     );
-    check(&[node("a1", plain()), node("a2", plain())], &[(pod("x", cpu("2")), "a1")], &pod("w", cpu("1")), "a2");
+    check(
+        &[node("a1", plain()), node("a2", plain())],
+        &[(pod("x", cpu("2")), "a1")],
+        &pod("w", cpu("1")),
+        "a2",
+    );
 }
 
 #[test]
 fn taints_selectors_and_ports() {
-    let tainted = node("a1", json!({ "spec": { "taints": [{ "key": "k", "value": "v", "effect": "NoSchedule" }] } }));
+    let tainted =
+        node("a1", json!({ "spec": { "taints": [{ "key": "k", "value": "v", "effect": "NoSchedule" }] } }));
     let tolerant = json!({ "tolerations": [{ "key": "k", "operator": "Exists" }] });
     check(
         &[Arc::clone(&tainted)],
@@ -118,10 +124,10 @@ fn taints_selectors_and_ports() {
 
 #[test]
 fn affinity_to_nodes() {
-    let required = |terms: Value| {
-        json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } } })
-    };
-    let named = required(json!([{ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["a2"] }] }]));
+    let required = |terms: Value| json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } } });
+    let named = required(
+        json!([{ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["a2"] }] }]),
+    );
     check(&[node("a1", json!({})), node("a2", json!({}))], &[], &pod("w", named.clone()), "a2");
     check(
         &[node("a1", json!({}))],
@@ -173,7 +179,11 @@ fn affinity_to_pods_and_spreading() {
     check(
         &[node("a1", json!({})), node("b1", json!({ "status": { "allocatable": { "cpu": "0" } } }))],
         &[(pod("w1", json!({})), "a1")],
-        &pod("w2", { let mut spec = spread; merge(&mut spec, cpu("1")); spec }),
+        &pod("w2", {
+            let mut spec = spread;
+            merge(&mut spec, cpu("1"));
+            spec
+        }),
         "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints. preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.",
     );
 }

@@ -125,7 +125,8 @@ impl Pod {
 
     /// The most restarts of any of its containers.
     pub(crate) fn restarts(&self) -> (i32, i32) {
-        let most = |list: &[ContainerStatus]| list.iter().map(|status| status.restart_count).max().unwrap_or(0);
+        let most =
+            |list: &[ContainerStatus]| list.iter().map(|status| status.restart_count).max().unwrap_or(0);
         (most(&self.status.container_statuses), most(&self.status.init_container_statuses))
     }
 
