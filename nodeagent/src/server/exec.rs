@@ -230,6 +230,6 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut outgoing: mpsc::Receive
             return;
         }
     }
-    let _ = sink.send(Message::Close(None)).await;
+    let _ = sink.send(websocket::farewell()).await;
     let _ = sink.close().await;
 }

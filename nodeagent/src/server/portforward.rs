@@ -109,7 +109,7 @@ async fn tunnel(socket: Socket, upgraded: Upgraded) -> io::Result<()> {
             }
             bytes.reserve(CHUNK);
             if read.read_buf(&mut bytes).await? == 0 {
-                let _ = sink.send(Message::Close(None)).await;
+                let _ = sink.send(websocket::farewell()).await;
                 return Ok::<(), io::Error>(());
             }
         }
@@ -184,5 +184,5 @@ async fn write(mut sink: SplitSink<Socket, Message>, mut outgoing: mpsc::Receive
             return;
         }
     }
-    let _ = sink.send(Message::Close(None)).await;
+    let _ = sink.send(websocket::farewell()).await;
 }

@@ -3,8 +3,10 @@
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use super::reply::{Reply, switching, text};
 
@@ -13,6 +15,12 @@ pub type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// The largest message that is taken.
 const MESSAGE_MAX: usize = 4 << 20;
+
+/// The last message of a conversation that went as it should. Without this code clients of the v5 protocol take the end
+/// for a failure of every stream.
+pub fn farewell() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+}
 
 /// The client asks for a WebSocket.
 pub fn is_wanted(headers: &HeaderMap) -> bool {
