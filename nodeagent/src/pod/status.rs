@@ -190,6 +190,8 @@ fn container_status(
         });
     }
     judge(view, role, container, &mut status);
+    // The API server always prints it; saying so here keeps the two alike.
+    status.last_state.get_or_insert_default();
     status
 }
 

@@ -74,7 +74,7 @@ impl Cri {
                 let _ = subscribe(channel.clone(), &heard).await;
                 heard.subscribed.store(false, std::sync::atomic::Ordering::Relaxed);
                 // Something may have happened between two subscriptions.
-                heard.changed.notify_waiters();
+                heard.changed.notify_one();
                 drop(heard);
                 tokio::time::sleep(POLL).await;
             }
@@ -91,7 +91,7 @@ async fn subscribe(channel: Channel, heard: &Heard) -> Result<(), tonic::Status>
     heard.subscribed.store(true, std::sync::atomic::Ordering::Relaxed);
     while let Some(envelope) = stream.message().await? {
         if !is_exec_exit(&envelope) {
-            heard.changed.notify_waiters();
+            heard.changed.notify_one();
         }
     }
     Ok(())

@@ -57,7 +57,7 @@ impl Fake {
             held.end(code, now);
         }
         drop(state);
-        self.changed.notify_waiters();
+        self.changed.notify_one();
     }
 
     /// Calls that changed something, in order, and forgets them.
@@ -82,7 +82,7 @@ impl Fake {
 
     fn apply<T: Send + 'static>(&self, change: impl FnOnce(&mut State) -> Result<T, RuntimeError>) -> Answer<'_, T> {
         let result = change(&mut self.lock());
-        self.changed.notify_waiters();
+        self.changed.notify_one();
         Box::pin(std::future::ready(result))
     }
 }

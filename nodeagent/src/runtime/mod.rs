@@ -106,6 +106,6 @@ pub trait Runtime: Send + Sync + 'static {
     /// Pulls and gives the reference.
     fn pull(&self, name: String, auth: Option<api::AuthConfig>) -> Answer<'_, String>;
     /// Waits until something about tasks may have changed. It may wake for nothing; it never stays silent
-    /// for longer than the relist period.
+    /// for longer than the relist period. For one listener: what happens while nobody waits wakes the next wait.
     fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }

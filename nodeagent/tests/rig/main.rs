@@ -5,6 +5,7 @@
 
 mod api;
 mod image;
+mod server;
 mod story;
 
 use std::path::{Path, PathBuf};

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nodeagent::{Options, ServerTls};
+use nodeagent::Options;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::server::{self, Pki};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -18,7 +19,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(api: &Api, dir: &Path) -> Self {
+    fn start(api: &Api, pki: &Pki, dir: &Path) -> Self {
         let mut options = Options::new("node-a", "172.30.0.1".parse().expect("an address"));
         options.pod_cidrs = vec!["10.244.1.0/24".into()];
         options.pods_dir = dir.join("kubelet");
@@ -29,7 +30,7 @@ impl Agent {
         options.runtime_endpoint = dir.join("containerd.sock").to_string_lossy().into_owned();
         options.cgroup_root = format!("/kontiki-rig/{}/kubepods", dir.file_name().expect("a name").to_string_lossy());
         options.restrict_oom_score_adj = true;
-        options.tls = None::<ServerTls>;
+        options.tls = Some(pki.server());
         let stop = CancellationToken::new();
         let run = nodeagent::run(api.client(), options, stop.clone());
         let task = tokio::spawn(async move { run.await.expect("the agent runs") });
@@ -49,10 +50,12 @@ pub fn tell(dir: &Path) {
         let api = Api::new();
         api.put("/api/v1/namespaces/default/configmaps", json!({"metadata": {"name": "settings"}, "data": {"color": "blue"}}));
         api.put("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": "keys"}, "data": {"token": "czNjcjN0"}}));
-        let agent = Agent::start(&api, dir);
+        let pki = Pki::new();
+        let agent = Agent::start(&api, &pki, dir);
         registration(&api).await;
         let id = a_pod_runs(&api, dir).await;
-        let agent = adoption(&api, dir, agent, &id).await;
+        let agent = adoption(&api, &pki, dir, agent, &id).await;
+        server::ask(&pki).await;
         deletion(&api, dir).await;
         crash_loop(&api).await;
         init_and_completion(&api).await;
@@ -168,9 +171,9 @@ async fn exec(dir: &Path, id: &str, command: &[&str]) -> String {
 }
 
 /// An agent that starts anew finds the container and leaves it alone.
-async fn adoption(api: &Api, dir: &Path, agent: Agent, id: &str) -> Agent {
+async fn adoption(api: &Api, pki: &Pki, dir: &Path, agent: Agent, id: &str) -> Agent {
     agent.stop().await;
-    let agent = Agent::start(api, dir);
+    let agent = Agent::start(api, pki, dir);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let pod = api.get(&format!("{PODS}/web")).expect("the pod");
     let container = &pod["status"]["containerStatuses"][0];
