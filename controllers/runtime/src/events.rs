@@ -3,6 +3,8 @@
 //! Recording never blocks and never fails a reconcile: a full backlog drops the
 //! event. Repeats of one event become a count on it.
 
+mod correlate;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::correlate::Correlator;
 use crate::client::{Client, PatchKind};
 use crate::failure;
 use crate::metadata::Metadata;
@@ -117,6 +120,7 @@ impl Recorder {
             component: component.to_owned(),
             style,
             known: BTreeMap::new(),
+            correlator: Correlator::default(),
             order: VecDeque::new(),
         };
         tokio::spawn(async move {
@@ -163,11 +167,31 @@ struct Known {
     written: Timestamp,
 }
 
+impl Known {
+    /// Counts a repeat; gives the event's name and the patch that says so, if it is time to write one.
+    fn repeat(&mut self, style: &Style, message: &str, now: Timestamp) -> Option<(String, Value)> {
+        self.count += 1;
+        let patch = match style {
+            Style::Count => {
+                json!({ "count": self.count, "lastTimestamp": time::seconds(now), "message": message })
+            }
+            // A series is written when it starts and then now and then.
+            Style::Series { .. } if self.count == 2 || now.duration_since(self.written) > SERIES_REFRESH => {
+                json!({ "series": { "count": self.count, "lastObservedTime": time::micros(now) } })
+            }
+            Style::Series { .. } => return None,
+        };
+        self.written = now;
+        Some((self.name.clone(), patch))
+    }
+}
+
 struct Writer {
     client: Client,
     component: String,
     style: Style,
     known: BTreeMap<Identity, Known>,
+    correlator: Correlator,
     order: VecDeque<Identity>,
 }
 
@@ -191,39 +215,37 @@ impl Writer {
     }
 
     async fn write(&mut self, note: &Note) -> Result<(), kube::Error> {
-        let identity = self.identity(note);
-        let namespace = event_namespace(note);
-        let resource = self.resource();
-        if let Some(known) = self.known.get_mut(&identity) {
-            known.count += 1;
-            let patch = match &self.style {
-                Style::Count => Some(
-                    json!({ "count": known.count, "lastTimestamp": time::seconds(note.at), "message": note.message }),
-                ),
-                // A series is written when it starts and then now and then.
-                Style::Series { .. }
-                    if known.count == 2 || note.at.duration_since(known.written) > SERIES_REFRESH =>
-                {
-                    Some(
-                        json!({ "series": { "count": known.count, "lastObservedTime": time::micros(note.at) } }),
-                    )
-                }
-                Style::Series { .. } => None,
-            };
-            let Some(patch) = patch else { return Ok(()) };
-            known.written = note.at;
-            let path = (namespace, known.name.as_str(), "");
-            let answer = self.client.patch(resource, path, PatchKind::Strategic, &patch).await;
-            match answer {
-                Err(error) if failure::is_not_found(&error) => {
-                    self.known.remove(&identity);
-                }
-                answer => return answer.map(|_| ()),
+        let regarding = Regarding { resource_version: String::new(), ..note.regarding.clone() };
+        let (message, text) = match self.style {
+            Style::Count => {
+                let kind = (&regarding, note.severity, note.reason.as_str());
+                self.correlator.text(kind, &note.message, note.at)
             }
+            // Series ignore the text, so that `1 Insufficient cpu` and `2 Insufficient cpu` are one.
+            Style::Series { .. } => (note.message.clone(), note.action.clone()),
+        };
+        let identity = (regarding, note.severity, note.reason.clone(), text);
+        let patch = self.known.get_mut(&identity).map(|known| known.repeat(&self.style, &message, note.at));
+        if self.style == Style::Count && !self.correlator.allows(&identity.0, note.at) {
+            return Ok(());
+        }
+        let namespace = event_namespace(note);
+        match patch {
+            Some(None) => return Ok(()),
+            Some(Some((name, patch))) => {
+                let path = (namespace, name.as_str(), "");
+                match self.client.patch(self.resource(), path, PatchKind::Strategic, &patch).await {
+                    Err(error) if failure::is_not_found(&error) => {
+                        self.known.remove(&identity);
+                    }
+                    answer => return answer.map(|_| ()),
+                }
+            }
+            None => {}
         }
         let name = format!("{}.{:x}", note.regarding.name, note.at.as_nanosecond());
-        let event = self.tree(note, namespace, &name);
-        self.client.create(resource, (namespace, "", ""), &event).await?;
+        let event = self.tree(note, &message, (namespace, &name));
+        self.client.create(self.resource(), (namespace, "", ""), &event).await?;
         self.remember(identity, Known { name, count: 1, written: note.at });
         Ok(())
     }
@@ -233,16 +255,6 @@ impl Writer {
             Style::Count => &EVENTS,
             Style::Series { .. } => &SERIES_EVENTS,
         }
-    }
-
-    /// Series ignore the text, so that `1 Insufficient cpu` and `2 Insufficient cpu` are one.
-    fn identity(&self, note: &Note) -> Identity {
-        let regarding = Regarding { resource_version: String::new(), ..note.regarding.clone() };
-        let text = match self.style {
-            Style::Count => note.message.clone(),
-            Style::Series { .. } => note.action.clone(),
-        };
-        (regarding, note.severity, note.reason.clone(), text)
     }
 
     fn remember(&mut self, identity: Identity, known: Known) {
@@ -256,7 +268,7 @@ impl Writer {
         }
     }
 
-    fn tree(&self, note: &Note, namespace: &str, name: &str) -> Value {
+    fn tree(&self, note: &Note, message: &str, (namespace, name): (&str, &str)) -> Value {
         let severity = match note.severity {
             Severity::Normal => "Normal",
             Severity::Warning => "Warning",
@@ -269,7 +281,7 @@ impl Writer {
                 "metadata": metadata,
                 "involvedObject": note.regarding.tree(),
                 "reason": note.reason,
-                "message": note.message,
+                "message": message,
                 "source": { "component": self.component },
                 "firstTimestamp": time::seconds(note.at),
                 "lastTimestamp": time::seconds(note.at),
@@ -288,7 +300,7 @@ impl Writer {
                 "action": note.action,
                 "reason": note.reason,
                 "regarding": note.regarding.tree(),
-                "note": note.message,
+                "note": message,
                 "type": severity,
             }),
         }
