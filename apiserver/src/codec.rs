@@ -4,6 +4,7 @@
 //! look at the rest. Decides that layout and sealing; never validates.
 
 use crate::catalog::Kind;
+use crate::empties;
 use crate::status::{ApiError, ApiResult};
 use access::seal::{Bond, Keyring, SystemRandom};
 use mvcc::{Entry, Key, Object, Revision};
@@ -41,7 +42,8 @@ impl Codec {
 
     /// Makes what the store keeps of a tree.
     pub fn object(&self, kind: &Kind, key: Key, tree: &Tree) -> ApiResult<Object> {
-        let stored: Cow<'_, Tree> = if kind.converts { Cow::Owned(kind.strategy.to_stored(tree.clone())) } else { Cow::Borrowed(tree) };
+        let stored: Cow<'_, Tree> =
+            if kind.converts { Cow::Owned(kind.strategy.to_stored(tree.clone())) } else { empties::settled(kind.schema, Cow::Borrowed(tree)) };
         let (bytes, metadata) = encode(&kind.stored.prefix, &stored);
         let meta = stored.get("metadata");
         let uid: Arc<str> = text(meta, "uid").into();
@@ -49,7 +51,7 @@ impl Codec {
         let owners = meta.and_then(|meta| meta.get("ownerReferences")).and_then(Tree::as_array).into_iter().flatten();
         let owners = owners.map(|owner| Arc::<str>::from(text(Some(owner), "uid"))).collect();
         let mut attributes: Vec<(Arc<str>, Arc<str>)> =
-            kind.strategy.attributes(tree).into_iter().map(|(name, value)| (kind.stored_field(name).into(), value.into())).collect();
+            kind.strategy.attributes(&stored).into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         if &*kind.stored_as == "services" {
             attributes.extend(crate::admission::service_allocation::attributes(tree));
         }

@@ -17,6 +17,7 @@ mod config;
 mod connect;
 mod context;
 mod discovery;
+mod empties;
 mod frames;
 mod identity;
 mod local;

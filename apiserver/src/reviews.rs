@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 /// Answers a review.
 pub(crate) async fn serve(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
-    let accepted = context.negotiate(Offer { table: false, partial: false, partial_list: false, listable: false, watch: false })?;
+    let accepted = context.negotiate(Offer { table: false, partial: false, partial_list: false, watch: false })?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let mut review = registry::decode_body(context, kind, &bytes, options.validation)?;
     if kind.resource.namespaced {
@@ -27,8 +27,9 @@ pub(crate) async fn serve(context: &Context, kind: &'static Kind, bytes: Bytes) 
     if let Some(text) = kind.strategy.bad_request(&review) {
         return Err(ApiError::BadRequest(text));
     }
-    let asks_itself = kind.resource.plural == "selfsubjectreviews";
-    if !asks_itself && kind.resource.plural != "tokenreviews" {
+    // These two are answered with a new object, which keeps nothing of the question.
+    let answers_anew = matches!(kind.resource.plural.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews");
+    if !answers_anew {
         registry::record_creator(context, kind, &options, &mut review);
     }
     write::prepare_create(kind.strategy, &mut review);
@@ -57,7 +58,9 @@ fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
             json!({"userInfo": context.user.to_tree()})
         }
         "selfsubjectrulesreviews" => {
-            rbac::rules_review_status(permissions.roles(), &context.user, tree::str_at(review, "spec.namespace"))
+            let namespace = tree::str_at(review, "spec.namespace").to_owned();
+            review["spec"] = json!({});
+            rbac::rules_review_status(permissions.roles(), &context.user, &namespace)
         }
         plural => {
             let requester = (plural == "selfsubjectaccessreviews").then_some(&context.user);

@@ -33,7 +33,7 @@ pub(super) fn allocate(review: &mut Review<'_>, object: &mut Tree, old: Option<&
     let families: Vec<Family> = ranges.iter().map(|range| range.family).collect();
     let needs = allocation::begin(object, old, &families).map_err(|refusal| match refusal {
         Refusal::Invalid(errors) => invalid(object, &errors),
-        Refusal::DuplicateNodePort(text) => ApiError::Internal(text),
+        Refusal::DuplicateNodePort(text) => ApiError::Plain(text),
     })?;
     for need in &needs.addresses {
         let range = ranges.iter().find(|range| range.family == need.family);
@@ -151,10 +151,8 @@ fn free_address(review: &Review<'_>, range: &Range) -> Option<String> {
 
 fn claim_port(review: &Review<'_>, wanted: i64, taken: &[i64]) -> Result<i64, String> {
     let (low, high) = review.context.server.config.node_ports;
-    if review.dry_run {
-        return Ok(wanted);
-    }
-    if wanted < i64::from(low) || wanted > i64::from(high) {
+    // A dry run asks the pool only whether the port is taken.
+    if !review.dry_run && (wanted < i64::from(low) || wanted > i64::from(high)) {
         return Err(allocation::port_out_of_range(&format!("{low}-{high}")));
     }
     if taken.contains(&wanted) || is_held(review, &format!("{HELD}port.{wanted}")) {

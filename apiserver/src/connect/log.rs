@@ -16,7 +16,7 @@ const COMPLAINT_MAX: usize = 50 * 1024;
 pub(super) async fn serve(context: &Context, request: Request<Body>) -> ApiResult<Reply> {
     let query = options(context)?;
     let Some(location) = location::log(context, &query).await? else {
-        return Ok(reply::bytes(204, "text/plain", bytes::Bytes::new()));
+        return Ok(reply::empty(204));
     };
     let reply = context.server.agents.forward(&location, request).await?;
     let code = reply.status().as_u16();

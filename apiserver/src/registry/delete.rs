@@ -33,7 +33,7 @@ pub(super) enum Deleted {
 pub(super) async fn delete(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let options = DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
-    let deleted = delete_key(context, kind, &context.key(kind), &options).await?;
+    let deleted = delete_key(context, kind, &context.key(kind), &options, Admission::Needed).await?;
     let (content, gone) = match &deleted {
         Deleted::Gone(entry, tree) => (gone_content(kind, entry, tree), true),
         Deleted::Waiting(entry) => (Content::Entry(entry, entry.revision), false),
@@ -62,25 +62,49 @@ fn gone_content<'a>(_kind: &Kind, _entry: &'a Entry, tree: &'a Tree) -> Content<
     Content::Tree(tree)
 }
 
+/// Whether admission looks at a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// The client asked for this deletion.
+    Needed,
+    /// The deletion follows from another request, which admission let pass.
+    Passed,
+}
+
 /// Deletes one object, again on a fresh view while it changes under our hands.
-pub(super) async fn delete_key(context: &Context, kind: &'static Kind, key: &Key, options: &DeleteOptions) -> ApiResult<Deleted> {
+pub(super) async fn delete_key(
+    context: &Context,
+    kind: &'static Kind,
+    key: &Key,
+    options: &DeleteOptions,
+    admission: Admission,
+) -> ApiResult<Deleted> {
     for _ in 0..ATTEMPTS_MAX {
         let view = linearizable(context).await?;
         let entry = view.get(key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &key.name))?;
-        if let Some(deleted) = attempt(context, kind, &view, &entry, options).await? {
+        if let Some(deleted) = attempt(context, kind, &view, &entry, options, admission).await? {
             return Ok(deleted);
         }
     }
     Err(ApiError::conflict(&kind.group_resource, &key.name, MODIFIED))
 }
 
-async fn attempt(context: &Context, kind: &'static Kind, view: &View, entry: &Arc<Entry>, options: &DeleteOptions) -> ApiResult<Option<Deleted>> {
+async fn attempt(
+    context: &Context,
+    kind: &'static Kind,
+    view: &View,
+    entry: &Arc<Entry>,
+    options: &DeleteOptions,
+    admission: Admission,
+) -> ApiResult<Option<Deleted>> {
     let key = &entry.object.key;
     check_preconditions(kind, entry, options)?;
     let old = context.server.codec.tree(kind, entry, entry.revision)?;
     let mut preconditions = vec![Precondition::AtRevision(key.clone(), entry.revision)];
-    let mut review = Review::new(context, kind, Subresource::None, Operation::Delete, view, options.dry_run, &mut preconditions);
-    admission::validate(&mut review, &Tree::Null, Some(&old))?;
+    if admission == Admission::Needed {
+        let mut review = Review::new(context, kind, Subresource::None, Operation::Delete, view, options.dry_run, &mut preconditions);
+        admission::validate(&mut review, &Tree::Null, Some(&old))?;
+    }
     let (tree, gone) = match plan(kind, &old, options, context.now) {
         Deletion::Pending if options.dry_run => return Ok(Some(Deleted::Dry(old, false))),
         Deletion::Pending => return Ok(Some(Deleted::Waiting(entry.clone()))),

@@ -1,6 +1,7 @@
 //! managedFields of plain writes: who set what. Decides when ownership is
 //! recorded and which fields a write cannot own; how, is the schema's.
 
+use super::body::Expected;
 use crate::catalog::Kind;
 use crate::clock;
 use crate::context::Context;
@@ -19,16 +20,26 @@ pub(super) fn on_update(context: &Context, kind: &Kind, sub: Subresource, option
     record(context, kind, sub, options, wanted, Some(old));
 }
 
-fn record(context: &Context, kind: &Kind, sub: Subresource, options: &WriteOptions, wanted: &mut Tree, old: Option<&Tree>) {
-    let agent;
-    let manager = if options.field_manager.is_empty() {
-        agent = context.user_agent_manager();
-        agent.as_str()
-    } else {
-        options.field_manager.as_str()
-    };
+/// Records who asked for what is answered through a subresource and stored nowhere.
+pub(super) fn on_request(context: &Context, expected: Expected<'_>, sub: Subresource, options: &WriteOptions, wanted: &mut Tree) {
     let write = Write {
-        manager,
+        manager: &manager(context, options),
+        api_version: &expected.api_version(),
+        subresource: sub.as_str(),
+        time: &clock::seconds(context.now),
+        reset: &Set::of_fields(&[]),
+        others: &[],
+    };
+    fields::update_managers(expected.schema, None, wanted, &write);
+}
+
+fn manager(context: &Context, options: &WriteOptions) -> String {
+    if options.field_manager.is_empty() { context.user_agent_manager() } else { options.field_manager.clone() }
+}
+
+fn record(context: &Context, kind: &Kind, sub: Subresource, options: &WriteOptions, wanted: &mut Tree, old: Option<&Tree>) {
+    let write = Write {
+        manager: &manager(context, options),
         api_version: &kind.api_version,
         subresource: sub.as_str(),
         time: &clock::seconds(context.now),

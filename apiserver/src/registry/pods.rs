@@ -1,8 +1,9 @@
 //! What is posted to a pod: its binding to a node and its eviction.
 
 use super::body::{self, Expected};
-use super::delete::{Deleted, delete_key};
+use super::delete::{Admission, Deleted, delete_key};
 use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
+use crate::admission::{Operation, Review};
 use crate::catalog::{self, Kind};
 use crate::context::Context;
 use crate::negotiate;
@@ -12,8 +13,8 @@ use crate::status::{ApiError, ApiResult, GroupResource};
 use bytes::Bytes;
 use kinds::core::binding as rules;
 use kinds::core::pod::{admission, binding, eviction};
-use kinds::{field, policy, tree};
-use mvcc::{Entry, Key, Precondition, View};
+use kinds::{Subresource, field, policy, tree};
+use mvcc::{Entry, Key, Precondition, Revision, View};
 use schema::Tree;
 use serde_json::json;
 use std::sync::Arc;
@@ -84,8 +85,8 @@ pub(super) async fn evict(context: &Context, kind: &'static Kind, bytes: Bytes) 
     let accepted = context.accept_object()?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let schema = schema::kind("policy", "v1", "Eviction").ok_or(ApiError::NoSuchResource)?;
-    let expected = Expected { schema, group: "policy", version: "v1", kind: "Eviction" };
-    let wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
+    let expected = Expected { schema, group: "policy", version: eviction_version(context, &bytes), kind: "Eviction" };
+    let mut wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
     if let Some(text) = policy::eviction::bad_request(&wanted, &context.info.path_name) {
         return Err(ApiError::BadRequest(text));
     }
@@ -94,6 +95,7 @@ pub(super) async fn evict(context: &Context, kind: &'static Kind, bytes: Bytes) 
         let (word, group) = policy::eviction::ERROR_KIND;
         return Err(ApiError::invalid(group, word, "", &errors));
     }
+    review_eviction(context, kind, &mut wanted, &options).await?;
     let asked: Vec<&str> = context.query.all("dryRun").collect();
     let dry_run = policy::eviction::dry_run(&wanted, &asked).map_err(ApiError::BadRequest)?;
     let mut delete = delete_options(&wanted)?;
@@ -101,6 +103,30 @@ pub(super) async fn evict(context: &Context, kind: &'static Kind, bytes: Bytes) 
     evict_key(context, kind, &delete).await?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(reply::tree(201, negotiate::Accepted { shape: negotiate::Shape::Full, ..accepted }, &status))
+}
+
+/// Bodies of the version that evictions had before are still taken.
+fn eviction_version(context: &Context, bytes: &[u8]) -> &'static str {
+    let said = match negotiate::body_format(context.content_type()) {
+        Ok(negotiate::Format::Protobuf) => schema::protobuf::unwrap(bytes).map(|envelope| envelope.api_version).unwrap_or_default(),
+        Ok(negotiate::Format::Yaml) => api_version(schema::decode::yaml(bytes).ok().map(|(tree, _)| tree)),
+        _ => api_version(schema::decode::json(bytes).ok().map(|(tree, _)| tree)),
+    };
+    if said == "policy/v1beta1" { "v1beta1" } else { "v1" }
+}
+
+fn api_version(body: Option<Tree>) -> String {
+    body.map(|tree| tree::str_at(&tree, "apiVersion").to_owned()).unwrap_or_default()
+}
+
+/// Admission looks at the eviction, not at the deletion that follows from it.
+async fn review_eviction(context: &Context, kind: &'static Kind, wanted: &mut Tree, options: &WriteOptions) -> ApiResult<()> {
+    let view = linearizable(context).await?;
+    // Nothing is stored under these: the eviction decides again on what it then finds.
+    let mut preconditions = Vec::new();
+    let mut review = Review::new(context, kind, Subresource::Eviction, Operation::Create, &view, options.dry_run, &mut preconditions);
+    crate::admission::mutate(&mut review, wanted, None)?;
+    crate::admission::validate(&mut review, wanted, None)
 }
 
 fn delete_options(wanted: &Tree) -> ApiResult<DeleteOptions> {
@@ -114,26 +140,33 @@ async fn evict_key(context: &Context, kind: &'static Kind, delete: &DeleteOption
     for _ in 0..ATTEMPTS_MAX {
         let view = linearizable(context).await?;
         let entry = view.get(&key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &key.name))?;
-        let pod = context.server.codec.tree(kind, &entry, entry.revision)?;
-        let going = eviction::ignores_budgets(&pod);
-        if delete.dry_run || going || mark(context, kind, &entry, pod, delete).await? {
-            let deleted = delete_key(context, kind, &key, delete).await?;
-            let (Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..)) = deleted;
-            return Ok(());
+        let mut delete = delete.clone();
+        if !delete.dry_run && wanted_is(&entry, &delete) {
+            let pod = context.server.codec.tree(kind, &entry, entry.revision)?;
+            let Some(marked) = mark(context, kind, &entry, pod).await? else { continue };
+            delete.revision = delete.revision.map(|_| marked.to_string());
         }
+        let deleted = delete_key(context, kind, &key, &delete, Admission::Passed).await?;
+        let (Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..)) = deleted;
+        return Ok(());
     }
     Err(ApiError::conflict(&kind.group_resource, &key.name, super::update::MODIFIED))
 }
 
-/// Notes in the pod's status that it is being evicted, before it is deleted.
-async fn mark(context: &Context, kind: &Kind, entry: &Arc<Entry>, mut pod: Tree, delete: &DeleteOptions) -> ApiResult<bool> {
-    if delete.uid.as_deref().is_some_and(|uid| uid != &*entry.object.uid) {
-        // The deletion refuses with the right words.
-        return Ok(true);
-    }
+/// Whether the pod is the one the client means; for any other the deletion refuses with the right words.
+fn wanted_is(entry: &Entry, delete: &DeleteOptions) -> bool {
+    let revision = entry.revision.to_string();
+    delete.uid.as_deref().is_none_or(|uid| uid == &*entry.object.uid) && delete.revision.as_deref().is_none_or(|wanted| wanted == revision)
+}
+
+/// Notes in the pod's status that it is being evicted, before it is deleted; gives the revision of that.
+async fn mark(context: &Context, kind: &Kind, entry: &Arc<Entry>, mut pod: Tree) -> ApiResult<Option<Revision>> {
     eviction::mark(&mut pod, context.now);
     let key = entry.object.key.clone();
     let object = context.server.codec.object(kind, key.clone(), &pod)?;
     let preconditions = vec![Precondition::AtRevision(key, entry.revision)];
-    Ok(matches!(propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await?, Proposed::Applied(..)))
+    match propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await? {
+        Proposed::Applied(_, revision) => Ok(Some(revision)),
+        Proposed::Refused(_) => Ok(None),
+    }
 }

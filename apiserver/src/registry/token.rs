@@ -2,6 +2,7 @@
 //! in the access crate; nothing is stored.
 
 use super::body::{self, Expected};
+use super::managed;
 use super::propose::linearizable;
 use crate::admission::{self, Operation, Review};
 use crate::catalog::Kind;
@@ -26,6 +27,7 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
     let schema = schema::kind("authentication.k8s.io", "v1", "TokenRequest").ok_or(ApiError::NoSuchResource)?;
     let expected = Expected { schema, group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" };
     let mut wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
+    managed::on_request(context, expected, Subresource::Token, &options, &mut wanted);
     let (namespace, name) = (context.namespace(), context.info.path_name.as_str());
     request::check_names(&wanted, namespace, name).map_err(refused)?;
 

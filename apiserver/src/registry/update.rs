@@ -6,6 +6,7 @@ use super::{Written, body, create, managed, owners};
 use crate::admission::{self, Operation, Review};
 use crate::catalog::Kind;
 use crate::context::Context;
+use crate::empties;
 use crate::options::{WriteOptions, WriteVerb};
 use crate::query::parse_uint;
 use crate::reply::Reply;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use kinds::{Subresource, deletion, meta, tree, write};
 use mvcc::{Entry, Key, Precondition, View};
 use schema::Tree;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What an update of an object that changed meanwhile is told.
@@ -126,6 +128,9 @@ impl Update<'_> {
         }
         kind.strategy.warnings(&wanted, Some(&self.old)).into_iter().for_each(|text| context.warnings.add(text));
         admission::validate(&mut review, &wanted, Some(&self.old))?;
+        if !self.options.dry_run {
+            wanted = empties::settled(kind.schema, Cow::Owned(wanted)).into_owned();
+        }
         managed::keep_times(&mut wanted, &self.old);
         self.store(key, wanted, preconditions).await
     }
