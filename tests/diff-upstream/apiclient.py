@@ -91,7 +91,7 @@ class Server:
             try:
                 self.connection.request(method, path, body=body, headers=headers)
                 return self.connection.getresponse()
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
                 # An idle connection may be closed under a request; a write is not sent twice.
                 self.connection = None
                 if attempt == 2 or method not in ('GET', 'DELETE'):

@@ -5,8 +5,8 @@ and are not sent). The requests come from many commands and not from one session
 again before each. A step's id is the line's number, three digits.
 
 No error: a status below 400; 404 of a kind not served; 409 of a create or of a stale resourceVersion; 400 of a body
-that is not JSON; 403 for deleting a namespace that must stay; 415 of a server-side apply; 400 of a stream to a pod that
-no node runs. Anything else is unexpected.
+that is not JSON, 422 of a JSON patch without operations; 403 for deleting a namespace that must stay; 415 of a
+server-side apply; 400 of a stream to a pod that no node runs. Anything else is unexpected.
 """
 import gzip
 import json
@@ -122,7 +122,7 @@ def unexpected(request, status, raw):
         status < 400
         or (status == 404 and resource is not None and resource not in scope.SERVED)
         or (status == 409 and (request['m'] == 'POST' or '"resourceVersion":"' in request['b']))
-        or (status == 400 and request['b'] and not is_json(request))
+        or (status in (400, 422) and request['b'] and not is_json(request))
         or (status == 403 and request['m'] == 'DELETE' and resource == '/namespaces')
         or (status == 415 and 'apply-patch' in request['h'].get('Content-Type', ''))
         or (status == 400 and stream and b'does not have a host assigned' in raw)
