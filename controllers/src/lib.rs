@@ -109,7 +109,13 @@ pub fn run(
     cancel: CancellationToken,
 ) -> BoxFuture<'static, ()> {
     let mut tasks = start(&client_for, &options, cancel);
-    Box::pin(async move { while tasks.join_next().await.is_some() {} })
+    Box::pin(async move {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a controller ended");
+            }
+        }
+    })
 }
 
 fn start(

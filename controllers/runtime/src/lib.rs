@@ -17,6 +17,9 @@ pub mod shell;
 pub mod time;
 
 mod reflector;
+
+#[cfg(test)]
+mod tests;
 pub use reflector::Source;
 
 pub use cache::{Cache, Change, View};

@@ -13,15 +13,24 @@ use serde_json::{Value, json};
 
 use super::eviction::leave_at;
 use super::health::{self, Plan, Readiness, View, may_evict};
+use crate::views::node::Taint;
 use crate::views::pod::on_node;
 use crate::views::{Lease, Node, Pod};
 use crate::{House, resources};
 
 /// Nodes whose pods are asked to leave: one in this time, as upstream.
 const EVICTION_PAUSE: SignedDuration = SignedDuration::from_secs(10);
-/// A node that may not be drained yet is looked at again after this long.
-const HELD_PAUSE: Duration = Duration::from_secs(10);
 const LEASE_NAMESPACE: &str = "kube-node-lease";
+
+/// Why a node's pods are not asked to leave yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    No,
+    /// Too many nodes are down; looked at again when that changes.
+    ForCluster,
+    /// Another node was drained just now.
+    Until(Timestamp),
+}
 
 #[derive(Debug, Clone, PartialEq)]
 struct Heard {
@@ -45,7 +54,18 @@ pub(crate) fn start(house: &mut House<'_>, pods: &Cache<Pod>, nodes: &Cache<Node
     let queue = Queue::<Key>::new();
     let leases = Cache::<Lease>::new();
     let changed = queue.clone();
-    nodes.on_change(move |change| changed.add(change.latest().metadata().key()));
+    let others = nodes.clone();
+    nodes.on_change(move |change| {
+        changed.add(change.latest().metadata().key());
+        // Whether a node may be drained depends on how many others are down.
+        let readiness = |node: Option<&Arc<Node>>| node.map(|node| health::readiness(node));
+        if readiness(change.old) != readiness(change.new) {
+            let down = others.all().into_iter().filter(|node| health::readiness(node) != Readiness::Ready);
+            for node in down {
+                changed.add(node.metadata().key());
+            }
+        }
+    });
     let renewed = queue.clone();
     leases.on_change(move |change| {
         let lease = &change.latest().metadata;
@@ -97,8 +117,8 @@ impl Reconcile for Lifecycle {
             return Ok(Next::Change);
         };
         let heard = self.listen(&node, now);
-        let held = self.held_back(&node, now);
-        let plan = health::plan(&View { node: &node, heard: heard.at, may_evict: !held, now });
+        let hold = self.hold(&node, now);
+        let plan = health::plan(&View { node: &node, heard: heard.at, may_evict: hold == Hold::No, now });
         self.write(&node, &plan).await?;
         if plan.readiness != Readiness::Ready && heard.was_ready {
             let text = format!("Node {} status is now: NodeNotReady", key.name);
@@ -114,13 +134,13 @@ impl Reconcile for Lifecycle {
         }
         let taints = plan.taints.as_deref().unwrap_or(&node.spec.taints);
         let evict_at = self.evict(&key.name, taints, now).await?;
-        let wake_at = [plan.wake_at, evict_at].into_iter().flatten().min();
-        let pause = wake_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-        Ok(match pause {
-            _ if held && plan.readiness != Readiness::Ready => {
-                Next::After(pause.map_or(HELD_PAUSE, |pause| pause.min(HELD_PAUSE)))
-            }
-            Some(pause) => Next::After(pause),
+        let turn = match hold {
+            Hold::Until(at) if plan.readiness != Readiness::Ready => Some(at),
+            _ => None,
+        };
+        let wake_at = [plan.wake_at, evict_at, turn].into_iter().flatten().min();
+        Ok(match wake_at {
+            Some(at) => Next::After(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
             None => Next::Change,
         })
     }
@@ -168,29 +188,22 @@ impl Lifecycle {
     }
 
     /// Whether evicting the node's pods must wait: for the cluster to recover, or for its turn.
-    fn held_back(&self, node: &Node, now: Timestamp) -> bool {
-        if node
-            .spec
-            .taints
-            .iter()
-            .any(|taint| taint.effect == "NoExecute" && taint.key.starts_with("node.kubernetes.io/"))
-        {
-            let all = self.nodes.all();
-            return !may_evict(node, all.iter().map(Arc::as_ref));
-        }
-        if health::readiness(node) == Readiness::Ready {
-            return false;
-        }
+    fn hold(&self, node: &Node, now: Timestamp) -> Hold {
         let all = self.nodes.all();
         if !may_evict(node, all.iter().map(Arc::as_ref)) {
-            return true;
+            return Hold::ForCluster;
+        }
+        let begun =
+            |taint: &Taint| taint.effect == "NoExecute" && taint.key.starts_with("node.kubernetes.io/");
+        if health::readiness(node) == Readiness::Ready || node.spec.taints.iter().any(begun) {
+            return Hold::No;
         }
         let mut next = self.next_eviction.lock().expect("no holder panics");
         if now < *next {
-            return true;
+            return Hold::Until(*next);
         }
         *next = now + EVICTION_PAUSE;
-        false
+        Hold::No
     }
 
     /// Pods of a node that is silent are no longer known to be ready.
@@ -212,7 +225,7 @@ impl Lifecycle {
     async fn evict(
         &self,
         node: &str,
-        taints: &[crate::views::node::Taint],
+        taints: &[Taint],
         now: Timestamp,
     ) -> Result<Option<Timestamp>, kube::Error> {
         let mut next: Option<Timestamp> = None;

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// A view and its tree.
 #[derive(Debug, Clone)]
 pub(crate) struct Whole<T> {
-    /// The object as the server sent it.
+    /// The object as the server sent it, without `managedFields`.
     pub(crate) tree: Value,
     view: T,
 }
@@ -25,7 +25,11 @@ impl<T> Deref for Whole<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Whole<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tree = Value::deserialize(deserializer)?;
+        let mut tree = Value::deserialize(deserializer)?;
+        // Half of many objects, and an update without them leaves them as they are.
+        if let Some(metadata) = tree.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
         let view = T::deserialize(&tree).map_err(D::Error::custom)?;
         Ok(Whole { tree, view })
     }
