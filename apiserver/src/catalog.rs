@@ -79,9 +79,11 @@ pub static SUBRESOURCES: &[Sub] = &[
     sub("", "pods", "exec", ("", "", "PodExecOptions"), CONNECT),
     sub("", "pods", "log", ("", "", "Pod"), &["get"]),
     sub("", "pods", "portforward", ("", "", "PodPortForwardOptions"), CONNECT),
+    sub("", "pods", "proxy", ("", "", "PodProxyOptions"), PROXY),
     sub("", "pods", "resize", ("", "", "Pod"), READ_WRITE),
     sub("", "pods", "status", ("", "", "Pod"), READ_WRITE),
     sub("", "serviceaccounts", "token", ("authentication.k8s.io", "v1", "TokenRequest"), &["create"]),
+    sub("", "services", "proxy", ("", "", "ServiceProxyOptions"), PROXY),
     sub("", "services", "status", ("", "", "Service"), READ_WRITE),
     sub("apps", "deployments", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
     sub("apps", "deployments", "status", ("", "", "Deployment"), READ_WRITE),
@@ -224,4 +226,12 @@ pub fn groups() -> &'static [(String, String)] {
 /// Whether anything of a group is served.
 pub fn has_group(group: &str) -> bool {
     CATALOG.groups.iter().any(|(known, _)| known == group)
+}
+
+/// The Go package of a group's internal types, as some errors name it.
+pub fn go_package(group: &str) -> &str {
+    match group {
+        "" | "events.k8s.io" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    }
 }

@@ -5,6 +5,7 @@
 mod default_tolerations;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_resize;
 mod priority;
 mod role_escalation;
 mod runtime_class;
@@ -90,5 +91,6 @@ pub(crate) fn validate(review: &mut Review<'_>, object: &Tree, old: Option<&Tree
         namespace_lifecycle::admit(review, object)?;
         node_restriction::admit(review, object, old)?;
     }
+    pod_resize::validate(review, object, old)?;
     role_escalation::validate(review, object, old)
 }

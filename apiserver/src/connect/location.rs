@@ -8,10 +8,20 @@ use crate::status::{ApiError, ApiResult, GroupResource};
 use kinds::core::pod::admission;
 use kinds::tree;
 use schema::Tree;
-use std::net::IpAddr;
 
 /// Port of a node agent that names none.
 const AGENT_PORT: u16 = 10250;
+
+/// How a connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Security {
+    /// Plain HTTP.
+    None,
+    /// TLS with the agents' authority.
+    Agent,
+    /// TLS with whoever answers.
+    Unverified,
+}
 
 /// One end of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +30,8 @@ pub(super) struct Location {
     pub(super) host: String,
     /// Port.
     pub(super) port: u16,
-    /// Whether to speak TLS with the agents' authority.
-    pub(super) tls: bool,
+    /// How the connection is protected.
+    pub(super) security: Security,
     /// Path and query.
     pub(super) target: String,
 }
@@ -57,7 +67,7 @@ pub(super) fn agent(context: &Context, node: &str, target: String) -> ApiResult<
     let host = host.ok_or_else(|| ApiError::Internal(format!("no preferred addresses found; known addresses: {}", addresses.len())))?;
     let port = tree::int_at(&node_object, "status.daemonEndpoints.kubeletEndpoint.Port");
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).unwrap_or(AGENT_PORT);
-    Ok(Location { host, port, tls: true, target })
+    Ok(Location { host, port, security: Security::Agent, target })
 }
 
 fn container(context: &Context, pod: &Tree) -> ApiResult<String> {
@@ -105,50 +115,6 @@ pub(super) async fn log(context: &Context, query: &str) -> ApiResult<Option<Loca
     }
     let target = format!("/containerLogs/{}/{}/{container}{query}", context.info.namespace, context.info.path_name);
     agent(context, &place.node, target).map(Some)
-}
-
-/// Path and query that follow `/proxy`.
-fn proxied_target(context: &Context) -> String {
-    let path = context.info.rest.join("/");
-    let query: Vec<String> = context.query.pairs().iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
-    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-    let path: String = path.split('/').map(escape).collect::<Vec<_>>().join("/");
-    format!("/{path}{query}")
-}
-
-/// Where a node's proxy goes: its agent.
-pub(super) async fn node_proxy(context: &Context) -> ApiResult<Location> {
-    let name = context.info.path_name.split(':').next().unwrap_or_default();
-    agent(context, name, proxied_target(context))
-}
-
-/// Where a pod's proxy goes: `[http:]NAME[:PORT]`.
-pub(super) async fn pod_proxy(context: &Context) -> ApiResult<Location> {
-    let mut context = context.clone();
-    let parts: Vec<String> = context.info.path_name.split(':').map(str::to_owned).collect();
-    let (name, port) = match parts.as_slice() {
-        [name] => (name, None),
-        [name, port] => (name, Some(port)),
-        [_, name, port] => (name, Some(port)),
-        _ => return Err(ApiError::BadRequest(format!("invalid pod request {:?}", context.info.path_name))),
-    };
-    context.info.path_name.clone_from(name);
-    let place = pod(&context).await?;
-    let first = tree::list_at(&place.pod, "spec.containers").iter().flat_map(|container| tree::list_at(container, "ports")).find_map(|port| tree::int_at(port, "containerPort"));
-    let port = port.and_then(|port| port.parse().ok()).or_else(|| first.and_then(|port| u16::try_from(port).ok())).unwrap_or(80);
-    let host = tree::str_at(&place.pod, "status.podIP").to_owned();
-    let allowed = host.parse::<IpAddr>().is_ok_and(|ip| !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || is_link_local(ip)));
-    if !allowed {
-        return Err(ApiError::BadRequest("address not allowed".into()));
-    }
-    Ok(Location { host, port, tls: false, target: proxied_target(&context) })
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
 }
 
 /// Percent-encodes a query value or a path segment.

@@ -1,7 +1,8 @@
 //! Connections to node agents and pods: HTTP/1.1, over TLS to agents. Upgrades
 //! of every kind pass through unchanged as raw bytes in both directions.
 
-use super::location::Location;
+use super::location::{Location, Security};
+use super::unverified;
 use crate::config::Kubelet;
 use crate::reply::Reply;
 use crate::status::{ApiError, ApiResult};
@@ -20,15 +21,17 @@ use tokio_rustls::TlsConnector;
 /// How long an agent may take to accept a connection.
 const CONNECT_SECONDS_MAX: u64 = 10;
 
-/// The way to node agents.
+/// The way to node agents and, for the proxies, to pods.
 pub(crate) struct Agents {
     connector: Option<TlsConnector>,
+    unverified: TlsConnector,
 }
 
 impl Agents {
     /// With the server's client certificate; without one no agent can be reached.
     pub(crate) fn new(kubelet: Option<&Kubelet>) -> Self {
-        Self { connector: kubelet.and_then(|kubelet| client_config(kubelet).map(|config| TlsConnector::from(Arc::new(config)))) }
+        let connector = kubelet.and_then(|kubelet| client_config(kubelet).map(|config| TlsConnector::from(Arc::new(config))));
+        Self { connector, unverified: TlsConnector::from(Arc::new(unverified::client_config())) }
     }
 
     /// Sends the request on and gives back the answer; an accepted upgrade is tunnelled.
@@ -59,10 +62,13 @@ impl Agents {
     async fn dial(&self, location: &Location) -> ApiResult<hyper::client::conn::http1::SendRequest<Body>> {
         let stream = TcpStream::connect((location.host.as_str(), location.port)).await.map_err(|error| failed(&error))?;
         let _ = stream.set_nodelay(true);
-        if !location.tls {
-            return handshake(stream).await;
-        }
-        let connector = self.connector.as_ref().ok_or_else(|| ApiError::Unavailable("this server has no certificate for node agents".into()))?;
+        let connector = match location.security {
+            Security::None => return handshake(stream).await,
+            Security::Unverified => &self.unverified,
+            Security::Agent => {
+                self.connector.as_ref().ok_or_else(|| ApiError::Unavailable("this server has no certificate for node agents".into()))?
+            }
+        };
         let name = ServerName::try_from(location.host.clone()).map_err(|error| failed(&error))?;
         handshake(connector.connect(name, stream).await.map_err(|error| failed(&error))?).await
     }

@@ -40,6 +40,7 @@ pub(crate) enum Stream {
     Log,
     NodeProxy,
     PodProxy,
+    ServiceProxy,
 }
 
 /// Who serves a request.
@@ -141,6 +142,7 @@ fn subresource(sub: &Sub, info: &RequestInfo, method: &Method) -> ApiResult<Rout
         (_, "log") => Some(Stream::Log),
         ("nodes", "proxy") => Some(Stream::NodeProxy),
         ("pods", "proxy") => Some(Stream::PodProxy),
+        ("services", "proxy") => Some(Stream::ServiceProxy),
         _ => None,
     };
     if let Some(stream) = stream {

@@ -6,7 +6,7 @@ use super::{Written, get, managed, patch, update};
 use crate::catalog::Kind;
 use crate::codec::Content;
 use crate::context::Context;
-use crate::negotiate::{self, Accepted};
+use crate::negotiate::{self, Accepted, PatchType};
 use crate::options::{WriteOptions, WriteVerb};
 use crate::render;
 use crate::reply::{self, Reply};
@@ -65,6 +65,9 @@ pub(super) async fn patch(context: &Context, kind: &'static Kind, bytes: Bytes) 
     let accepted = context.accept_object()?;
     let patch_type = negotiate::patch_type(context.content_type())?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Patch(patch_type))?;
+    if patch_type == PatchType::Apply {
+        return Err(ApiError::UnsupportedPatchType);
+    }
     let patch = patch::Patch::read(patch_type, &bytes)?;
     let written = update::apply(context, kind, Subresource::Scale, &options, |old| {
         let current = of(old);

@@ -18,6 +18,7 @@ mod image;
 pub(crate) mod internal;
 mod label_keys;
 pub mod logs;
+pub mod node_fit;
 mod overlaps;
 pub mod qos;
 pub(crate) mod quantity;
