@@ -55,15 +55,13 @@ pub struct Offer {
     pub partial: bool,
     /// Whether `as=PartialObjectMetadataList` is possible.
     pub partial_list: bool,
-    /// Whether the route also serves watches (changes the list in errors).
-    pub listable: bool,
     /// Whether this very request is a watch.
     pub watch: bool,
 }
 
 impl Offer {
     /// What a failure can be shown as.
-    pub const STATUS: Self = Self { table: false, partial: false, partial_list: false, listable: false, watch: false };
+    pub const STATUS: Self = Self { table: false, partial: false, partial_list: false, watch: false };
 }
 
 impl Format {
@@ -211,7 +209,7 @@ pub fn patch_type(content_type: &str) -> ApiResult<PatchType> {
 mod tests {
     use super::*;
 
-    const ALL: Offer = Offer { table: true, partial: true, partial_list: true, listable: true, watch: false };
+    const ALL: Offer = Offer { table: true, partial: true, partial_list: true, watch: false };
 
     fn check(accept: &str, expect: &str) {
         let got = match negotiate(accept, ALL) {

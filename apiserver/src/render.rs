@@ -70,12 +70,16 @@ impl Renderer<'_> {
     pub fn single(&self, content: Content<'_>) -> ApiResult<Bytes> {
         let mut out = Vec::with_capacity(1024);
         match self.accepted.shape {
-            Shape::Full | Shape::PartialList(_) if self.accepted.format == Format::Protobuf => {
+            Shape::PartialList(_) => {
+                let text = format!("you requested PartialObjectMetadataList, but the requested object is not a list (*{})", self.go_type());
+                return Err(ApiError::UnfitRepresentation(text));
+            }
+            Shape::Full if self.accepted.format == Format::Protobuf => {
                 return crate::protobuf::object(self.kind, &*self.codec.content_tree(self.kind, content)?);
             }
-            Shape::Full | Shape::PartialList(_) => self.codec.write(self.kind, content, false, &mut out)?,
+            Shape::Full => self.codec.write(self.kind, content, false, &mut out)?,
             Shape::Partial(beta) => {
-                self.write_partial(content, beta, false, &mut out)?;
+                self.write_partial(content, beta, &mut out)?;
                 if self.accepted.format == Format::Protobuf {
                     return crate::protobuf::partial(&out);
                 }
@@ -95,24 +99,44 @@ impl Renderer<'_> {
                 self.write_table(&rows, &meta.tree(), beta, true, &mut out)?;
                 return Ok(finish(out, self.accepted));
             }
-            Shape::Partial(beta) | Shape::PartialList(beta) => ("PartialObjectMetadataList".to_owned(), meta_version(beta).to_owned()),
+            Shape::Partial(_) => {
+                let text = format!("you requested PartialObjectMetadata, but the requested object is a list (*{}List)", self.go_type());
+                return Err(ApiError::UnfitRepresentation(text));
+            }
+            Shape::PartialList(beta) => ("PartialObjectMetadataList".to_owned(), meta_version(beta).to_owned()),
             Shape::Full => (format!("{}List", self.kind.resource.kind), self.kind.api_version.clone()),
         };
-        out.extend_from_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":[", meta.tree()).as_bytes());
+        out.extend_from_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":", meta.tree()).as_bytes());
+        let full = self.accepted.shape == Shape::Full;
+        if items.is_empty() && !full {
+            out.extend_from_slice(b"null}");
+            return self.finish_list(out);
+        }
+        out.push(b'[');
         for (index, content) in contents().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
-            match self.accepted.shape {
-                Shape::Full => self.codec.write(self.kind, content, true, &mut out)?,
-                _ => self.write_partial(content, version.ends_with("beta1"), true, &mut out)?,
+            if full {
+                self.codec.write(self.kind, content, true, &mut out)?;
+            } else {
+                self.write_partial(content, version.ends_with("beta1"), &mut out)?;
             }
         }
         out.extend_from_slice(b"]}");
+        self.finish_list(out)
+    }
+
+    fn finish_list(&self, json: Vec<u8>) -> ApiResult<Bytes> {
         if self.accepted.format == Format::Protobuf {
-            return crate::protobuf::list(self.kind, self.accepted.shape, &out);
+            return crate::protobuf::list(self.kind, self.accepted.shape, &json);
         }
-        Ok(finish(out, self.accepted))
+        Ok(finish(json, self.accepted))
+    }
+
+    /// The kind's internal Go type, as two errors name it.
+    fn go_type(&self) -> String {
+        format!("{}.{}", crate::catalog::go_package(&self.kind.resource.group), self.kind.resource.kind)
     }
 
     /// One frame of a watch.
@@ -126,7 +150,7 @@ impl Renderer<'_> {
         out.extend_from_slice(b"\",\"object\":");
         match self.accepted.shape {
             Shape::Full => self.codec.write(self.kind, content, false, &mut out)?,
-            Shape::Partial(beta) | Shape::PartialList(beta) => self.write_partial(content, beta, false, &mut out)?,
+            Shape::Partial(beta) | Shape::PartialList(beta) => self.write_partial(content, beta, &mut out)?,
             Shape::Table(beta) => self.write_table(&[content], &object_meta(content), beta, first, &mut out)?,
         }
         out.extend_from_slice(b"}\n");
@@ -148,13 +172,9 @@ impl Renderer<'_> {
         self.event("BOOKMARK", Content::Tree(&tree), first)
     }
 
-    fn write_partial(&self, content: Content<'_>, beta: bool, item: bool, out: &mut Vec<u8>) -> ApiResult<()> {
-        if item {
-            out.extend_from_slice(b"{\"metadata\":");
-        } else {
-            let version = meta_version(beta);
-            out.extend_from_slice(format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{version}\",\"metadata\":").as_bytes());
-        }
+    fn write_partial(&self, content: Content<'_>, beta: bool, out: &mut Vec<u8>) -> ApiResult<()> {
+        let version = meta_version(beta);
+        out.extend_from_slice(format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{version}\",\"metadata\":").as_bytes());
         self.codec.write_metadata(self.kind, content, out)?;
         out.push(b'}');
         Ok(())
@@ -197,7 +217,7 @@ impl Renderer<'_> {
         match self.include {
             Include::None => out.extend_from_slice(b"null"),
             Include::Object => self.codec.write(self.kind, content, false, out)?,
-            Include::Metadata => self.write_partial(content, beta, false, out)?,
+            Include::Metadata => self.write_partial(content, beta, out)?,
         }
         out.push(b'}');
         Ok(())

@@ -112,6 +112,9 @@ pub enum ApiError {
     /// No acceptable representation (negotiation level).
     #[error("only the following media types are accepted: {0}")]
     NotAcceptable(String),
+    /// The representation asked for does not fit the answer.
+    #[error("{0}")]
+    UnfitRepresentation(String),
     /// PATCH with a type this resource does not take.
     #[error("415: Unsupported Media Type")]
     UnsupportedPatchType,
@@ -297,7 +300,7 @@ impl ApiError {
             Self::Forbidden { .. } | Self::Denied(_) => 403,
             Self::NotFound { .. } | Self::NoSuchResource | Self::NoSuchPage => 404,
             Self::MethodNotAllowed | Self::VerbNotSupported { .. } => 405,
-            Self::NoRepresentation(_) | Self::NotAcceptable(_) => 406,
+            Self::NoRepresentation(_) | Self::NotAcceptable(_) | Self::UnfitRepresentation(_) => 406,
             Self::AlreadyExists { .. } | Self::BeingDeleted { .. } | Self::NoFreeName { .. } | Self::Conflict { .. } => 409,
             Self::Expired { .. } => 410,
             Self::TooLarge(_) => 413,
@@ -318,7 +321,7 @@ impl ApiError {
             Self::Forbidden { .. } | Self::Denied(_) => "Forbidden",
             Self::NotFound { .. } | Self::NoSuchResource | Self::NoSuchPage => "NotFound",
             Self::MethodNotAllowed | Self::VerbNotSupported { .. } => "MethodNotAllowed",
-            Self::NoRepresentation(_) | Self::NotAcceptable(_) => "NotAcceptable",
+            Self::NoRepresentation(_) | Self::NotAcceptable(_) | Self::UnfitRepresentation(_) => "NotAcceptable",
             Self::AlreadyExists { .. } | Self::BeingDeleted { .. } | Self::NoFreeName { .. } => "AlreadyExists",
             Self::Conflict { .. } => "Conflict",
             Self::Expired { .. } => "Expired",

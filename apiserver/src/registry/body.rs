@@ -2,7 +2,7 @@
 //! defaulted. Decides what is wrong with a body before anything looks at the
 //! object.
 
-use crate::catalog::Kind;
+use crate::catalog::{self, Kind};
 use crate::context::Context;
 use crate::negotiate::{self, Format};
 use crate::options::FieldValidation;
@@ -149,19 +149,11 @@ fn check_version(expected: Expected<'_>, api_version: &str, kind: &str, body: &[
         return Err(unhandled(expected, version, kind, &why));
     }
     if kind != expected.kind {
-        let internal = format!("{}.{}", package(expected.group), expected.kind);
+        let internal = format!("{}.{}", catalog::go_package(expected.group), expected.kind);
         let why = format!("converting ({version}.{kind}) to ({internal}): unknown conversion");
         return Err(unhandled(expected, version, kind, &why));
     }
     Err(ApiError::BadRequest(format!("the API version in the data ({api_version}) does not match the expected API version ({wanted})")))
-}
-
-/// The Go package of a group's internal types, as conversion errors name it.
-fn package(group: &str) -> &str {
-    match group {
-        "" | "events.k8s.io" => "core",
-        group => group.split('.').next().unwrap_or(group),
-    }
 }
 
 fn unhandled(expected: Expected<'_>, version: &str, kind: &str, why: &str) -> ApiError {

@@ -97,7 +97,7 @@ type Place = (String, String);
 
 /// Serves a collection.
 pub(super) async fn list(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
-    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, listable: true, watch: false })?;
+    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, watch: false })?;
     let selection = Selection::new(context, kind, ListOptions::parse(&context.query, false)?)?;
     let token = resume_token(&selection.options)?;
     let (view, paged) = view(context, &selection, token.as_ref()).await?;

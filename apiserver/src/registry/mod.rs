@@ -88,7 +88,7 @@ impl Context {
 
     /// How answers with one object are shown.
     pub(crate) fn accept_object(&self) -> ApiResult<Accepted> {
-        self.negotiate(Offer { table: true, partial: true, partial_list: false, listable: false, watch: false })
+        self.negotiate(Offer { table: true, partial: true, partial_list: true, watch: false })
     }
 
     /// A renderer of this kind for this client.

@@ -32,7 +32,7 @@ const TIMEOUT_SECONDS_MIN: u64 = 1800;
 
 /// Serves a watch.
 pub(super) async fn watch(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
-    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, listable: true, watch: true })?;
+    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, watch: true })?;
     let selection = Selection::new(context, kind, ListOptions::parse(&context.query, true)?)?;
     context.renderer(kind, accepted)?;
     let limit = timeout(context, selection.options.timeout_seconds);
@@ -183,7 +183,7 @@ impl Stream {
         bookmark.reset();
         // A last bookmark shortly before the end lets the client resume close to it.
         let last_bookmark = self.deadline.checked_sub(Duration::from_secs(2)).unwrap_or(self.deadline);
-        let mut said_last = !self.selection.options.bookmarks;
+        let mut said_last = !self.selection.options.bookmarks || last_bookmark < Instant::now();
         loop {
             tokio::select! {
                 changes = watcher.next() => match changes {
