@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use mvcc::{
     Command, CommandBody, Compacted, Interest, Outcome, ProposalId, Revision, StateHash, Term, Transaction,
     View,
@@ -18,7 +20,7 @@ use crate::housekeeping::{Limits, Retention};
 use crate::machine::Shared;
 use crate::medium::Medium;
 use crate::proposal::{TRANSACTION_BYTES_MAX, transaction_cost};
-use crate::replica::Replica;
+use crate::replica::{Opener, Replica};
 use crate::seams::Seams;
 use crate::watcher::Watcher;
 
@@ -99,17 +101,22 @@ impl Store {
     pub async fn open(options: Options, seams: Seams) -> Result<Self, OpenError> {
         match options.data_dir.clone() {
             None => Self::open_on(|| Ok(Medium::in_memory()), options, seams).await,
-            Some(dir) => Self::open_on(move || Medium::in_dir(&dir), options, seams).await,
+            Some(dir) => Self::start(Arc::new(move || opened_aside(dir.clone())), options, seams).await,
         }
     }
 
-    /// Opens the store on a medium of the caller's. It is called again after the medium has failed.
+    /// Opens the store on a medium of the caller's. It is called again after the medium has failed, in
+    /// the caller's runtime and not beside it, so that a simulation stays on its one thread.
     pub async fn open_on(
         medium: impl Fn() -> io::Result<Medium> + Send + Sync + 'static,
         options: Options,
         seams: Seams,
     ) -> Result<Self, OpenError> {
-        let (replica, shared) = Replica::start(Arc::new(medium), options.member, &seams).await?;
+        Self::start(Arc::new(move || std::future::ready(medium()).boxed()), options, seams).await
+    }
+
+    async fn start(opener: Opener, options: Options, seams: Seams) -> Result<Self, OpenError> {
+        let (replica, shared) = Replica::start(opener, options.member, &seams).await?;
         let tasks = CancellationToken::new();
         let leadership = Arc::new(watch::Sender::new(replica.leads()));
         let supervised = replica.clone().supervise(leadership.clone());
@@ -231,6 +238,12 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Store").field("revision", &self.view().revision()).finish_non_exhaustive()
     }
+}
+
+/// Opening a directory waits for its disk.
+fn opened_aside(dir: PathBuf) -> BoxFuture<'static, io::Result<Medium>> {
+    let opening = tokio::task::spawn_blocking(move || Medium::in_dir(&dir));
+    async { opening.await.expect("opening does not panic and is not aborted") }.boxed()
 }
 
 fn proposal_id(seams: &Seams) -> ProposalId {

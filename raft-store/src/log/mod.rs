@@ -14,6 +14,7 @@ mod tests;
 mod writer;
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -91,4 +92,10 @@ pub trait LogBackend: Send {
     /// Whether commits are so quick that they run in the caller. A simulation needs that: a thread of
     /// its own would bring the scheduler's randomness in.
     fn is_inline(&self) -> bool;
+
+    /// How long the next commit takes, for a simulated disk that has a speed: commits then run in a task
+    /// that sleeps this long before each.
+    fn pause(&self) -> Option<Duration> {
+        None
+    }
 }

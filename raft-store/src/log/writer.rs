@@ -1,4 +1,4 @@
-//! Group commit: one thread owns the backend and commits whatever has queued up with one sync.
+//! Group commit: one thread, or one task of a simulation, owns the backend and commits whatever has queued up with one sync.
 //!
 //! Callbacks run only after the sync. After the first error nothing is acknowledged any more: the disk's
 //! state is unknown, and the store has to be opened again.
@@ -7,6 +7,9 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use super::{LogBackend, Op};
 
@@ -32,6 +35,8 @@ struct Request {
 pub(crate) enum Writer {
     Inline(Mutex<Owner>),
     Thread(Mutex<Option<Thread>>),
+    /// A simulated disk takes its time, without a thread.
+    Task(Mutex<Option<Task>>),
     /// There is nothing to wait for: the log is gone with its process.
     Nowhere,
 }
@@ -39,6 +44,11 @@ pub(crate) enum Writer {
 pub(crate) struct Thread {
     sender: Sender<Request>,
     handle: JoinHandle<()>,
+}
+
+pub(crate) struct Task {
+    sender: mpsc::UnboundedSender<Request>,
+    handle: tokio::task::JoinHandle<()>,
 }
 
 pub(crate) struct Owner {
@@ -49,6 +59,11 @@ pub(crate) struct Owner {
 impl Writer {
     pub(crate) fn start(backend: Box<dyn LogBackend>) -> io::Result<Self> {
         let owner = Owner { backend, failed: None };
+        if owner.backend.pause().is_some() {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let handle = tokio::spawn(run_paused(owner, receiver));
+            return Ok(Self::Task(Mutex::new(Some(Task { sender, handle }))));
+        }
         if owner.backend.is_inline() {
             return Ok(Self::Inline(Mutex::new(owner)));
         }
@@ -69,7 +84,16 @@ impl Writer {
                     None => Some(request),
                 };
                 if let Some(request) = unsent {
-                    (request.done)(Err(io::Error::other("the log is closed")));
+                    refuse(request);
+                }
+            }
+            Self::Task(task) => {
+                let unsent = match &*lock(task) {
+                    Some(task) => task.sender.send(request).err().map(|unsent| unsent.0),
+                    None => Some(request),
+                };
+                if let Some(request) = unsent {
+                    refuse(request);
                 }
             }
         }
@@ -77,11 +101,34 @@ impl Writer {
 
     /// Commits what is queued and closes the backend, so that whoever opens it next finds it unlocked.
     /// Waits for the disk.
-    pub(crate) fn close(&self) {
-        let Self::Thread(thread) = self else { return };
-        let Some(Thread { sender, handle }) = lock(thread).take() else { return };
-        drop(sender);
-        if handle.join().is_err() {
+    pub(crate) async fn close(&self) {
+        let task = match self {
+            Self::Task(task) => lock(task).take(),
+            Self::Thread(_) | Self::Inline(_) | Self::Nowhere => None,
+        };
+        if let Some(Task { sender, handle }) = task {
+            drop(sender);
+            if handle.await.is_err() {
+                tracing::error!("the log task panicked");
+            }
+        }
+        if let Some(thread) = self.take_thread()
+            && tokio::task::spawn_blocking(move || thread.join()).await.is_err()
+        {
+            tracing::error!("the log was not closed");
+        }
+    }
+
+    fn take_thread(&self) -> Option<Thread> {
+        let Self::Thread(thread) = self else { return None };
+        lock(thread).take()
+    }
+}
+
+impl Thread {
+    fn join(self) {
+        drop(self.sender);
+        if self.handle.join().is_err() {
             tracing::error!("the log thread panicked");
         }
     }
@@ -89,8 +136,14 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.close();
+        if let Some(thread) = self.take_thread() {
+            thread.join();
+        }
     }
+}
+
+fn refuse(request: Request) {
+    (request.done)(Err(io::Error::other("the log is closed")));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -102,6 +155,15 @@ fn run(mut owner: Owner, requests: &Receiver<Request>) {
         let mut group = vec![first];
         group.extend(requests.try_iter().take(GROUP_MAX - 1));
         owner.commit(group);
+    }
+}
+
+/// What [`run`] does, in virtual time.
+async fn run_paused(mut owner: Owner, mut requests: mpsc::UnboundedReceiver<Request>) {
+    let mut group = Vec::new();
+    while requests.recv_many(&mut group, GROUP_MAX).await > 0 {
+        tokio::time::sleep(owner.backend.pause().unwrap_or(Duration::ZERO)).await;
+        owner.commit(std::mem::take(&mut group));
     }
 }
 

@@ -53,8 +53,8 @@ impl LogStore {
     }
 
     /// Waits for the disk and closes the backend.
-    pub(crate) fn close(&self) {
-        self.shared.writer.close();
+    pub(crate) async fn close(&self) {
+        self.shared.writer.close().await;
     }
 
     /// Bytes of the log since the last purge.

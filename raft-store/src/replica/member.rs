@@ -214,10 +214,7 @@ impl Member {
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!(%error, "replication ended badly");
         }
-        let log = self.log.clone();
-        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
-            tracing::error!("the log was not closed");
-        }
+        self.log.close().await;
     }
 }
 

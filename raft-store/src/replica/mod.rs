@@ -17,4 +17,4 @@ use applier::Applier;
 use log_store::LogStore;
 use network::Peers;
 pub(crate) use snapshot::Snapshots;
-pub(crate) use supervisor::Replica;
+pub(crate) use supervisor::{Opener, Replica};

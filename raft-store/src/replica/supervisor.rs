@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use mvcc::{Command, State, Term};
 use openraft::errors::Fatal;
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use crate::seams::Seams;
 use crate::store::MemberId;
 
 /// Opens a medium, each time anew.
-pub(crate) type Opener = Arc<dyn Fn() -> io::Result<Medium> + Send + Sync>;
+pub(crate) type Opener = Arc<dyn Fn() -> BoxFuture<'static, io::Result<Medium>> + Send + Sync>;
 
 /// Between two attempts to open a failed medium again. A full disk is freed by hand or by a clean-up;
 /// neither is faster.
@@ -111,9 +112,7 @@ impl Replica {
 
 impl Start {
     async fn member(&self) -> Result<Member, OpenError> {
-        let opener = self.opener.clone();
-        let opened = tokio::task::spawn_blocking(move || opener()).await;
-        let medium = opened.expect("opening does not panic and is not aborted").map_err(OpenError::from)?;
+        let medium = (self.opener)().await.map_err(OpenError::from)?;
         Member::start(medium, self.id, self.core.clone(), self.seams.random.next()).await
     }
 
