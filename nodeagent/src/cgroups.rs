@@ -59,7 +59,8 @@ fn below(hierarchy: &Path, parent: &str) -> PathBuf {
 }
 
 fn write(path: &Path, value: impl ToString) -> io::Result<()> {
-    std::fs::write(path, value.to_string()).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    std::fs::write(path, value.to_string())
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// A new v1 cpuset is empty, and nothing can run in it before every level is filled.

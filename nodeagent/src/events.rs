@@ -56,7 +56,14 @@ impl Recorder {
     }
 
     /// Something about a container of a pod.
-    pub fn container(&self, pod: &Pod, container: &str, severity: Severity, reason: &str, message: impl Into<String>) {
+    pub fn container(
+        &self,
+        pod: &Pod,
+        container: &str,
+        severity: Severity,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let path = spec::container(pod, container).map(|(role, _)| role.field_path(container));
         self.record(reference(pod, path), severity, reason, message.into());
     }

@@ -42,10 +42,18 @@ pub struct Images {
 
 impl Images {
     /// Makes sure that a container's image is there, as its policy says.
-    pub async fn ensure(&self, pod: &Pod, container: &Container, known: Option<Pull>, now: Timestamp) -> Outcome {
+    pub async fn ensure(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        known: Option<Pull>,
+        now: Timestamp,
+    ) -> Outcome {
         let image = container.image.clone().unwrap_or_default();
         let Some(full) = with_tag(&image) else {
-            let message = format!("Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: invalid reference format");
+            let message = format!(
+                "Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: invalid reference format"
+            );
             self.say(pod, container, Severity::Warning, "InspectFailed", &message);
             return absent("InvalidImageName", message, None, None);
         };
@@ -64,8 +72,9 @@ impl Images {
                 absent("ErrImageNeverPull", message, None, None)
             }
             ("Never" | "IfNotPresent", Some(present)) => {
-                let message =
-                    format!("Container image {image:?} already present on machine and can be accessed by the pod");
+                let message = format!(
+                    "Container image {image:?} already present on machine and can be accessed by the pod"
+                );
                 self.say(pod, container, Severity::Normal, "Pulled", &message);
                 Outcome::Present(Box::new(present))
             }
@@ -73,14 +82,26 @@ impl Images {
         }
     }
 
-    async fn pull(&self, pod: &Pod, container: &Container, full: &str, known: Option<Pull>, now: Timestamp) -> Outcome {
+    async fn pull(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        full: &str,
+        known: Option<Pull>,
+        now: Timestamp,
+    ) -> Outcome {
         let image = container.image.clone().unwrap_or_default();
         if let Some(pull) = &known
             && let Some(until) = Backoff::until(Some(pull.backoff), pull.backoff.updated, now)
         {
             let message = format!("Back-off pulling image {image:?}");
             self.say(pod, container, Severity::Normal, "BackOff", &message);
-            return absent("ImagePullBackOff", format!("{message}: {}", pull.said), known.clone(), Some(until));
+            return absent(
+                "ImagePullBackOff",
+                format!("{message}: {}", pull.said),
+                known.clone(),
+                Some(until),
+            );
         }
         self.say(pod, container, Severity::Normal, "Pulling", &format!("Pulling image {image:?}"));
         let begun = std::time::Instant::now();

@@ -59,7 +59,11 @@ pub enum RunError {
 
 /// Runs the agent until `shutdown` is cancelled. Containers keep running afterwards: the next agent on
 /// the same node adopts them.
-pub async fn run(client: kube::Client, options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+pub async fn run(
+    client: kube::Client,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
     let runtime: Arc<dyn Runtime> = Arc::new(runtime::cri::Cri::new(&options.runtime_endpoint));
     run_with(client, runtime, options, shutdown).await
 }
@@ -92,7 +96,8 @@ pub async fn run_with(
         let labels = node.metadata.labels.clone().unwrap_or_default();
         tokio::join!(
             node::sync::run(Arc::clone(&shared), node, port, shutdown.clone()),
-            supervisor::run(shared, pods, labels, shutdown.clone()),
+            logs::rotate::run(shared.runtime.as_ref(), pods.clone(), shutdown.clone()),
+            supervisor::run(Arc::clone(&shared), pods, labels, shutdown.clone()),
         );
     };
     tokio::select! {

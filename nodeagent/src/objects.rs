@@ -10,9 +10,9 @@ use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
-use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 /// A token is renewed after a day at the latest.
@@ -148,4 +148,3 @@ impl Objects {
         self.tokens.lock().expect("no panic while held").retain(|key, _| key.pod_uid != pod_uid);
     }
 }
-

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use proto::cri::{
-    ContainerConfig, ContainerMetadata, Image, ImageSpec, KeyValue, LinuxContainerConfig, LinuxContainerResources,
-    Mount,
+    ContainerConfig, ContainerMetadata, Image, ImageSpec, KeyValue, LinuxContainerConfig,
+    LinuxContainerResources, Mount,
 };
 
 use super::env::Environment;
@@ -38,10 +38,10 @@ pub fn config(pod: &Pod, container: &Container, parts: Parts<'_>) -> Result<Cont
     let expanded = |list: &Option<Vec<String>>| -> Vec<String> {
         list.iter().flatten().map(|word| expand(word, lookup)).collect()
     };
-    let envs = parts.environment.iter().map(|(key, value)| KeyValue {
-        key: key.clone(),
-        value: value.clone().into_bytes(),
-    });
+    let envs = parts
+        .environment
+        .iter()
+        .map(|(key, value)| KeyValue { key: key.clone(), value: value.clone().into_bytes() });
     let security_context = security::of_container(pod, container, Some(parts.image), parts.seccomp_dir)?;
     Ok(ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt: parts.attempt }),

@@ -113,6 +113,7 @@ pub fn resource(
         "requests" => from(&requirements.requests).unwrap_or(0),
         _ => return Err(format!("unsupported container resource : {}", selector.resource)),
     };
-    let divisor = selector.divisor.as_ref().and_then(resources::milli).filter(|divisor| *divisor > 0).unwrap_or(1000);
+    let divisor =
+        selector.divisor.as_ref().and_then(resources::milli).filter(|divisor| *divisor > 0).unwrap_or(1000);
     Ok(((value + divisor - 1) / divisor).to_string())
 }

@@ -77,9 +77,8 @@ pub fn environment(
     for var in container.env.iter().flatten() {
         let value = match &var.value_from {
             None => {
-                let lookup = |name: &str| {
-                    env.get(name).map(str::to_owned).or_else(|| service_env.get(name).cloned())
-                };
+                let lookup =
+                    |name: &str| env.get(name).map(str::to_owned).or_else(|| service_env.get(name).cloned());
                 Some(expand(var.value.as_deref().unwrap_or_default(), lookup))
             }
             Some(source) => from_source(pod, container, place, sources, source)?,
@@ -161,7 +160,9 @@ fn from_source(
         let map = config_map(sources, &reference.name);
         let value = map.and_then(|map| map.data.as_ref()?.get(&reference.key)).cloned();
         let missing = match map {
-            Some(_) => format!("couldn't find key {} in ConfigMap {namespace}/{}", reference.key, reference.name),
+            Some(_) => {
+                format!("couldn't find key {} in ConfigMap {namespace}/{}", reference.key, reference.name)
+            }
             None => format!("configmap {:?} not found", reference.name),
         };
         return optional(value, reference.optional, missing);
@@ -171,7 +172,9 @@ fn from_source(
         let value = secret.and_then(|secret| secret.data.as_ref()?.get(&reference.key));
         let value = value.map(|value| String::from_utf8_lossy(&value.0).into_owned());
         let missing = match secret {
-            Some(_) => format!("couldn't find key {} in Secret {namespace}/{}", reference.key, reference.name),
+            Some(_) => {
+                format!("couldn't find key {} in Secret {namespace}/{}", reference.key, reference.name)
+            }
             None => format!("secret {:?} not found", reference.name),
         };
         return optional(value, reference.optional, missing);
@@ -179,7 +182,11 @@ fn from_source(
     Err("a value of the environment comes from a source that this version does not know".into())
 }
 
-fn optional(value: Option<String>, optional: Option<bool>, missing: String) -> Result<Option<String>, String> {
+fn optional(
+    value: Option<String>,
+    optional: Option<bool>,
+    missing: String,
+) -> Result<Option<String>, String> {
     match (value, optional) {
         (Some(value), _) => Ok(Some(value)),
         (None, Some(true)) => Ok(None),
@@ -283,7 +290,9 @@ mod tests {
         };
         let container = &spec::main_containers(&pod)[0];
         let text = match environment(&pod, container, &place, &sources(), &[]) {
-            Ok(env) => env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n"),
+            Ok(env) => {
+                env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n")
+            }
             Err(error) => format!("error: {error}"),
         };
         assert_eq!(text, expected);
@@ -310,24 +319,24 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let reference = |kind: &str, name: &str, key: &str, optional: bool| {
-            json!({"name": "c", "env": [{"name": "X", "valueFrom": {kind: {"name": name, "key": key, "optional": optional}}}]})
-        };
+        let reference = |kind: &str, name: &str, key: &str, optional: bool| json!({"name": "c", "env": [{"name": "X", "valueFrom": {kind: {"name": name, "key": key, "optional": optional}}}]});
         check(reference("configMapKeyRef", "gone", "a", false), "error: configmap \"gone\" not found");
         check(
             reference("configMapKeyRef", "settings", "a", false),
             "error: couldn't find key a in ConfigMap shop/settings",
         );
-        check(reference("secretKeyRef", "keys", "a", false), "error: couldn't find key a in Secret shop/keys");
+        check(
+            reference("secretKeyRef", "keys", "a", false),
+            "error: couldn't find key a in Secret shop/keys",
+        );
         check(reference("secretKeyRef", "keys", "a", true), "");
     }
 
     #[test]
     fn a_pod_learns_about_itself() {
-        let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-        let amount = |name: &str, resource: &str, divisor: &str| {
-            json!({"name": name, "valueFrom": {"resourceFieldRef": {"resource": resource, "divisor": divisor}}})
-        };
+        let field =
+            |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+        let amount = |name: &str, resource: &str, divisor: &str| json!({"name": name, "valueFrom": {"resourceFieldRef": {"resource": resource, "divisor": divisor}}});
         check(
             json!({"name": "c", "resources": {"limits": {"memory": "64Mi"}}, "env": [
                 field("NAME", "metadata.name"), field("NODE", "spec.nodeName"), field("IP", "status.podIP"),

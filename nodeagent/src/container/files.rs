@@ -62,7 +62,11 @@ pub fn hosts(pod: &Pod, ips: &[String], cluster_domain: &str, node_hosts: Option
     if !aliases.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");
         for alias in aliases {
-            text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.clone().unwrap_or_default().join("\t")));
+            text.push_str(&format!(
+                "{}\t{}\n",
+                alias.ip,
+                alias.hostnames.clone().unwrap_or_default().join("\t")
+            ));
         }
     }
     text
@@ -87,7 +91,9 @@ impl ResolvConf {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => conf.servers.extend(words.next().map(str::to_owned)),
-                Some("search") => conf.searches = words.map(|word| word.trim_end_matches('.').to_owned()).collect(),
+                Some("search") => {
+                    conf.searches = words.map(|word| word.trim_end_matches('.').to_owned()).collect()
+                }
                 Some("options") => conf.options.extend(words.map(str::to_owned)),
                 _ => {}
             }
@@ -156,22 +162,32 @@ mod tests {
     use serde_json::json;
 
     fn check(spec: serde_json::Value, expected: &str) {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec}))
-            .expect("a valid pod");
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec}))
+                .expect("a valid pod");
         let node = ResolvConf::parse("nameserver 192.0.2.1\nsearch corp.example.\noptions timeout:2\n");
         let config = dns(&pod, &node, &[IpAddr::from([10, 96, 0, 10])], "cluster.local");
-        let text = format!("{} | {} | {}", config.servers.join(" "), config.searches.join(" "), config.options.join(" "));
+        let text = format!(
+            "{} | {} | {}",
+            config.servers.join(" "),
+            config.searches.join(" "),
+            config.options.join(" ")
+        );
         assert_eq!(text, expected);
     }
 
     #[test]
     fn policies() {
-        let cluster = "10.96.0.10 | ns.svc.cluster.local svc.cluster.local cluster.local corp.example | ndots:5";
+        let cluster =
+            "10.96.0.10 | ns.svc.cluster.local svc.cluster.local cluster.local corp.example | ndots:5";
         let node = "192.0.2.1 | corp.example | timeout:2";
         check(json!({"containers": []}), cluster);
         check(json!({"containers": [], "dnsPolicy": "Default"}), node);
         check(json!({"containers": [], "hostNetwork": true}), node);
-        check(json!({"containers": [], "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}), cluster);
+        check(
+            json!({"containers": [], "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}),
+            cluster,
+        );
         check(
             json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.2.3.4"], "searches": ["a"],
                 "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}}),

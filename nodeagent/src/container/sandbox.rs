@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{Pod, Sysctl};
-use proto::cri::{DnsConfig, LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol};
+use proto::cri::{
+    DnsConfig, LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol,
+};
 
 use super::{NODE_LABEL, files, labels, security};
 use crate::Options;
@@ -12,7 +14,8 @@ use crate::pod::{resources, spec};
 /// The sandbox's configuration. It is the same for the whole life of a sandbox but for the attempt.
 pub fn config(pod: &Pod, attempt: u32, dns: DnsConfig, options: &Options) -> PodSandboxConfig {
     let (name, namespace, uid) = (spec::name(pod), spec::namespace(pod), spec::uid(pod));
-    let mut labels: HashMap<String, String> = pod.metadata.labels.clone().unwrap_or_default().into_iter().collect();
+    let mut labels: HashMap<String, String> =
+        pod.metadata.labels.clone().unwrap_or_default().into_iter().collect();
     labels.extend([
         (labels::POD_NAME.to_owned(), name.to_owned()),
         (labels::POD_NAMESPACE.to_owned(), namespace.to_owned()),
@@ -20,7 +23,8 @@ pub fn config(pod: &Pod, attempt: u32, dns: DnsConfig, options: &Options) -> Pod
         (NODE_LABEL.to_owned(), options.node_name.clone()),
     ]);
     // In the node's network the name is the node's, and the runtime refuses another.
-    let hostname = if spec::host_network(pod) { String::new() } else { files::hostname(pod, &options.cluster_domain) };
+    let hostname =
+        if spec::host_network(pod) { String::new() } else { files::hostname(pod, &options.cluster_domain) };
     let sysctls = spec::spec(pod).security_context.as_ref().and_then(|context| context.sysctls.clone());
     PodSandboxConfig {
         metadata: Some(PodSandboxMetadata {
@@ -38,7 +42,11 @@ pub fn config(pod: &Pod, attempt: u32, dns: DnsConfig, options: &Options) -> Pod
         linux: Some(LinuxPodSandboxConfig {
             cgroup_parent: resources::cgroup_parent(&options.cgroup_root, pod),
             security_context: Some(security::of_sandbox(pod)),
-            sysctls: sysctls.unwrap_or_default().into_iter().map(|Sysctl { name, value }| (name, value)).collect(),
+            sysctls: sysctls
+                .unwrap_or_default()
+                .into_iter()
+                .map(|Sysctl { name, value }| (name, value))
+                .collect(),
             overhead: None,
             resources: None,
         }),

@@ -24,8 +24,7 @@ const MASKED_PATHS: [&str; 12] = [
     "/sys/devices/virtual/powercap",
 ];
 /// What it sees but does not write.
-const READONLY_PATHS: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 fn pod_context(pod: &Pod) -> PodSecurityContext {
     spec::spec(pod).security_context.clone().unwrap_or_default()
@@ -60,12 +59,16 @@ fn supplemental_groups(context: &PodSecurityContext) -> Vec<i64> {
 /// What the pause process runs as.
 pub fn of_sandbox(pod: &Pod) -> LinuxSandboxSecurityContext {
     let context = pod_context(pod);
-    let privileged = spec::containers(pod).any(|(_, container)| own_context(container).privileged == Some(true));
+    let privileged =
+        spec::containers(pod).any(|(_, container)| own_context(container).privileged == Some(true));
     LinuxSandboxSecurityContext {
         namespace_options: Some(namespaces(pod)),
         run_as_user: context.run_as_user.map(|value| Int64Value { value }),
         // The runtime refuses a group without a user.
-        run_as_group: context.run_as_group.filter(|_| context.run_as_user.is_some()).map(|value| Int64Value { value }),
+        run_as_group: context
+            .run_as_group
+            .filter(|_| context.run_as_user.is_some())
+            .map(|value| Int64Value { value }),
         readonly_rootfs: false,
         supplemental_groups: supplemental_groups(&context),
         privileged,
@@ -95,10 +98,16 @@ pub fn of_container(
     let image_name = image.map(|image| image.username.clone()).unwrap_or_default();
     let privileged = own.privileged == Some(true);
     let unmasked = privileged || own.proc_mount.as_deref() == Some("Unmasked");
-    let list = |paths: &[&str]| if unmasked { Vec::new() } else { paths.iter().map(|&path| path.to_owned()).collect() };
+    let list = |paths: &[&str]| {
+        if unmasked { Vec::new() } else { paths.iter().map(|&path| path.to_owned()).collect() }
+    };
     let may_escalate = own.allow_privilege_escalation.unwrap_or(true)
         || privileged
-        || own.capabilities.iter().flat_map(|caps| caps.add.iter().flatten()).any(|cap| cap.ends_with("SYS_ADMIN"));
+        || own
+            .capabilities
+            .iter()
+            .flat_map(|caps| caps.add.iter().flatten())
+            .any(|cap| cap.ends_with("SYS_ADMIN"));
     let run_as_user = user.or_else(|| image_user.filter(|_| image_name.is_empty()));
     Ok(LinuxContainerSecurityContext {
         capabilities: own.capabilities.as_ref().map(|capabilities| Capability {
@@ -109,17 +118,28 @@ pub fn of_container(
         namespace_options: Some(namespaces(pod)),
         run_as_user: run_as_user.map(|value| Int64Value { value }),
         run_as_username: if user.is_none() { image_name.clone() } else { String::new() },
-        run_as_group: group.filter(|_| run_as_user.is_some() || !image_name.is_empty()).map(|value| Int64Value { value }),
+        run_as_group: group
+            .filter(|_| run_as_user.is_some() || !image_name.is_empty())
+            .map(|value| Int64Value { value }),
         readonly_rootfs: own.read_only_root_filesystem == Some(true),
         supplemental_groups: supplemental_groups(&shared),
         no_new_privs: !may_escalate,
         masked_paths: list(&MASKED_PATHS),
         readonly_paths: list(&READONLY_PATHS),
-        seccomp: Some(seccomp(own.seccomp_profile.as_ref().or(shared.seccomp_profile.as_ref()), privileged, seccomp_dir)?),
+        seccomp: Some(seccomp(
+            own.seccomp_profile.as_ref().or(shared.seccomp_profile.as_ref()),
+            privileged,
+            seccomp_dir,
+        )?),
     })
 }
 
-fn check_non_root(user: Option<i64>, image: Option<&Image>, container: &Container, pod: &Pod) -> Result<(), String> {
+fn check_non_root(
+    user: Option<i64>,
+    image: Option<&Image>,
+    container: &Container,
+    pod: &Pod,
+) -> Result<(), String> {
     let who = || {
         format!(
             "(pod: \"{}_{}({})\", container: {})",

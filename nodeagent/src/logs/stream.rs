@@ -78,7 +78,8 @@ impl Filter {
     }
 
     fn wants(&self, line: &Line<'_>) -> bool {
-        let old = self.since.is_some_and(|since| line.time.parse::<Timestamp>().is_ok_and(|time| time < since));
+        let old =
+            self.since.is_some_and(|since| line.time.parse::<Timestamp>().is_ok_and(|time| time < since));
         !old && self.stream.is_none_or(|stream| stream == line.stream)
     }
 

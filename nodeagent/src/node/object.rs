@@ -73,7 +73,10 @@ pub fn status(options: &Options, facts: &Facts, moment: &Moment, old: &NodeStatu
         [
             ("cpu", cpu),
             ("memory", format!("{}Ki", memory / 1024)),
-            ("ephemeral-storage", if disk == facts.disk_bytes { format!("{}Ki", disk / 1024) } else { disk.to_string() }),
+            (
+                "ephemeral-storage",
+                if disk == facts.disk_bytes { format!("{}Ki", disk / 1024) } else { disk.to_string() },
+            ),
             ("pods", options.max_pods.to_string()),
             ("hugepages-1Gi", "0".to_owned()),
             ("hugepages-2Mi", "0".to_owned()),
@@ -92,9 +95,9 @@ pub fn status(options: &Options, facts: &Facts, moment: &Moment, old: &NodeStatu
         // A tenth of the disk is kept back: the hard eviction threshold.
         allocatable: Some(quantities(facts.allocatable_memory(), facts.disk_bytes / 10 * 9)),
         conditions: Some(conditions(moment, old.conditions.as_deref().unwrap_or_default())),
-        daemon_endpoints: moment.port.map(|port| NodeDaemonEndpoints {
-            kubelet_endpoint: Some(DaemonEndpoint { port: port.into() }),
-        }),
+        daemon_endpoints: moment
+            .port
+            .map(|port| NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: port.into() }) }),
         images: Some(images(&moment.images)),
         node_info: Some(NodeSystemInfo {
             architecture: facts.architecture.clone(),

@@ -126,12 +126,21 @@ async fn send(api: &Api<Node>, shared: &Shared, status: &NodeStatus) -> Result<N
 
 fn announce(shared: &Shared, node: &Node, old: &NodeStatus, new: &NodeStatus) {
     let ready = |status: &NodeStatus| {
-        status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
     };
     let name = &shared.options.node_name;
     match (ready(old), ready(new)) {
         (false, true) => {
-            shared.recorder.node(node, Severity::Normal, "NodeReady", format!("Node {name} status is now: NodeReady"));
+            shared.recorder.node(
+                node,
+                Severity::Normal,
+                "NodeReady",
+                format!("Node {name} status is now: NodeReady"),
+            );
         }
         (true, false) => {
             let message = format!("Node {name} status is now: NodeNotReady");
@@ -154,7 +163,11 @@ async fn moment(shared: &Shared, port: Option<u16>, pod_cidrs: &[String]) -> Mom
         Ok(status) => {
             let bad = status.conditions.iter().find(|condition| !condition.status);
             if let Some(bad) = bad {
-                let what = if bad.r#type == "NetworkReady" { "container runtime network not ready" } else { "container runtime not ready" };
+                let what = if bad.r#type == "NetworkReady" {
+                    "container runtime network not ready"
+                } else {
+                    "container runtime not ready"
+                };
                 not_ready = Some(format!(
                     "{what}: {}=false reason:{} message:{}",
                     bad.r#type, bad.reason, bad.message
@@ -166,7 +179,11 @@ async fn moment(shared: &Shared, port: Option<u16>, pod_cidrs: &[String]) -> Mom
     Moment {
         not_ready,
         images: shared.runtime.images().await.unwrap_or_default(),
-        runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version.trim_start_matches('v')),
+        runtime_version: format!(
+            "{}://{}",
+            version.runtime_name,
+            version.runtime_version.trim_start_matches('v')
+        ),
         port,
         now: Timestamp::now(),
     }

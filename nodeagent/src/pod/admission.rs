@@ -26,7 +26,7 @@ pub fn admit<'a>(
 ) -> Result<(), Forced> {
     let selector = spec::spec(pod).node_selector.iter().flatten();
     if selector.into_iter().any(|(key, value)| labels.get(key) != Some(value)) {
-        let message = "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+        let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return Err(refusal("NodeAffinity", message.into()));
     }
     let mut used = Totals::default();
@@ -52,7 +52,7 @@ pub fn admit<'a>(
 
 fn out_of(resource: &str, wanted: i128, used: i128, capacity: i128) -> Forced {
     let message = format!(
-        "Pod was rejected: Node didn't have enough resource: {resource}, requested: {wanted}, used: {used}, capacity: {capacity}"
+        "Node didn't have enough resource: {resource}, requested: {wanted}, used: {used}, capacity: {capacity}"
     );
     refusal(&format!("OutOf{resource}"), message)
 }
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(refused.reason, "OutOfcpu");
         assert_eq!(
             refused.message,
-            "Pod was rejected: Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000"
+            "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000"
         );
         let three = [pod("0"), pod("0"), pod("0")];
         assert_eq!(admit(&pod("0"), &three, capacity, &none).expect_err("too many").reason, "OutOfpods");

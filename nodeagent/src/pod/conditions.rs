@@ -56,7 +56,9 @@ pub fn conditions(
 fn condition(pod: &Pod, verdict: Verdict, old: &[PodCondition], now: Timestamp) -> PodCondition {
     let status = if verdict.status { "True" } else { "False" };
     let before = old.iter().find(|condition| condition.type_ == verdict.kind);
-    let unchanged = before.filter(|before| before.status == status).and_then(|before| before.last_transition_time.clone());
+    let unchanged = before
+        .filter(|before| before.status == status)
+        .and_then(|before| before.last_transition_time.clone());
     PodCondition {
         type_: verdict.kind.to_owned(),
         status: status.to_owned(),
@@ -134,7 +136,8 @@ fn lacking(unknown: &[&str], adjective: &str, names: &[&str]) -> Option<String> 
     let part = |adjective: &str, names: &[&str]| {
         (!names.is_empty()).then(|| format!("containers with {adjective} status: [{}]", names.join(" ")))
     };
-    let parts: Vec<String> = [part("unknown", unknown), part(adjective, names)].into_iter().flatten().collect();
+    let parts: Vec<String> =
+        [part("unknown", unknown), part(adjective, names)].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -149,7 +152,9 @@ fn ready(pod: &Pod, containers_ready: &Verdict) -> Verdict {
         .filter_map(|gate| {
             let kind = &gate.condition_type;
             match present.iter().find(|condition| condition.type_ == *kind) {
-                None => Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
+                None => {
+                    Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist."))
+                }
                 Some(condition) if condition.status == "True" => None,
                 Some(condition) => Some(format!(
                     "the status of pod readiness gate {kind:?} is not \"True\", but {}",

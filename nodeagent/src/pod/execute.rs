@@ -106,7 +106,9 @@ impl Round {
             Action::SetUp => self.set_up().await,
             Action::RefreshVolumes => self.refresh().await,
             Action::RunSandbox { attempt } => self.run_sandbox(attempt).await,
-            Action::StopSandbox { id } => self.checked("stop a sandbox", self.shared.runtime.stop_sandbox(id)).await,
+            Action::StopSandbox { id } => {
+                self.checked("stop a sandbox", self.shared.runtime.stop_sandbox(id)).await
+            }
             Action::RemoveSandbox { id } => {
                 self.checked("remove a sandbox", self.shared.runtime.remove_sandbox(id)).await
             }
@@ -155,7 +157,7 @@ impl Round {
         if let Err(error) = made {
             let message = format!("error making pod data directories: {error}");
             self.shared.recorder.pod(pod, Severity::Warning, "Failed", message);
-            self.tell(Update::Volumes(Volumes::Failed { retry_at: self.now() + RETRY }));
+            self.tell(Update::Volumes(self.memory.volumes.after_failure(self.now())));
             return Ok(());
         }
         let place = self.shared.place(pod, &self.ips());
@@ -169,7 +171,7 @@ impl Round {
             Some(Ok(refresh_at)) => self.tell(Update::Volumes(Volumes::Ready { refresh_at })),
             Some(Err(failure)) => {
                 self.shared.recorder.pod(pod, Severity::Warning, "FailedMount", failure.to_string());
-                self.tell(Update::Volumes(Volumes::Failed { retry_at: self.now() + RETRY }));
+                self.tell(Update::Volumes(self.memory.volumes.after_failure(self.now())));
             }
             None => {}
         }
@@ -235,7 +237,6 @@ impl Round {
 
     fn remove_directories(&self) -> Result<(), ()> {
         let (options, pod) = (&self.shared.options, &self.pod);
-        let logs = options.pod_log_dir(spec::namespace(pod), spec::name(pod), spec::uid(pod));
         for container in &self.observed.containers {
             self.remove_log_link(&container.id);
         }
@@ -243,11 +244,14 @@ impl Round {
         if let Err(error) = removed {
             tracing::warn!(pod = spec::full_name(pod), %error, "directories stay");
         }
-        match std::fs::remove_dir_all(&logs) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        // By the uid alone: of a pod that an earlier agent left behind, nothing else is known.
+        let suffix = format!("_{}", spec::uid(pod));
+        for entry in std::fs::read_dir(&options.logs_dir).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().ends_with(&suffix)
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
                 tracing::warn!(pod = spec::full_name(pod), %error, "logs stay");
             }
-            _ => {}
         }
         Ok(())
     }

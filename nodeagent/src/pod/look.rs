@@ -49,7 +49,11 @@ pub async fn look(shared: &Shared, pod: &Pod, known: &mut Look) -> Result<Observ
     Ok(observed)
 }
 
-async fn sandbox(runtime: &dyn Runtime, item: cri::PodSandbox, known: &Look) -> Result<Option<Sandbox>, RuntimeError> {
+async fn sandbox(
+    runtime: &dyn Runtime,
+    item: cri::PodSandbox,
+    known: &Look,
+) -> Result<Option<Sandbox>, RuntimeError> {
     let ready = item.state() == cri::PodSandboxState::SandboxReady;
     if let Some(known) = known.sandboxes.get(&item.id)
         && known.ready == ready

@@ -42,6 +42,8 @@ pub enum Volumes {
     Failed {
         /// When to try again.
         retry_at: Timestamp,
+        /// How long the next pause is.
+        pause: jiff::SignedDuration,
     },
 }
 
@@ -81,6 +83,19 @@ pub struct Pull {
     pub backoff: Backoff,
     /// `reason: message` of the last failure.
     pub said: String,
+}
+
+impl Volumes {
+    /// The state after a failure at `now`: pauses double from half a second to two minutes.
+    pub fn after_failure(&self, now: Timestamp) -> Self {
+        const FIRST: jiff::SignedDuration = jiff::SignedDuration::from_millis(500);
+        const LONGEST: jiff::SignedDuration = jiff::SignedDuration::from_secs(122);
+        let pause = match self {
+            Volumes::Failed { pause, .. } => *pause,
+            Volumes::Unknown | Volumes::Ready { .. } => FIRST,
+        };
+        Volumes::Failed { retry_at: now + pause, pause: (pause * 2).min(LONGEST) }
+    }
 }
 
 impl Memory {

@@ -128,7 +128,8 @@ fn is_running(status: &ContainerStatus) -> bool {
 
 /// How the container ended, now or, when it waits for its next start, the last time.
 fn ended(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
-    let of = |state: &'_ Option<ContainerState>| state.as_ref().is_some_and(|state| state.terminated.is_some());
+    let of =
+        |state: &'_ Option<ContainerState>| state.as_ref().is_some_and(|state| state.terminated.is_some());
     let state = if of(&status.state) { &status.state } else { &status.last_state };
     let waits = status.state.as_ref().is_none_or(|state| state.running.is_none());
     state.as_ref().filter(|_| waits).and_then(|state| state.terminated.as_ref())

@@ -155,9 +155,9 @@ enum Step {
 fn volume_step(view: &View<'_>) -> Step {
     match view.memory.volumes {
         Volumes::Unknown => Step::Do(Action::SetUp),
-        Volumes::Failed { retry_at } if view.now >= retry_at => Step::Do(Action::SetUp),
+        Volumes::Failed { retry_at, .. } if view.now >= retry_at => Step::Do(Action::SetUp),
         // What runs already goes on; nothing is started or judged until the volumes are there.
-        Volumes::Failed { retry_at } => Step::Wait(retry_at),
+        Volumes::Failed { retry_at, .. } => Step::Wait(retry_at),
         Volumes::Ready { refresh_at } if view.now >= refresh_at => Step::Do(Action::RefreshVolumes),
         Volumes::Ready { refresh_at } => Step::Done(Some(refresh_at)),
     }
@@ -188,9 +188,9 @@ fn plan_sandbox(view: &View<'_>, mut plan: Plan) -> Plan {
 /// A pod whose containers all ended for good needs no new sandbox to end in.
 fn wants_sandbox(view: &View<'_>) -> bool {
     view.observed.containers.is_empty()
-        || spec::main_containers(view.pod)
-            .iter()
-            .any(|container| should_start(view.pod, Role::Main, container, view.observed.latest(&container.name)))
+        || spec::main_containers(view.pod).iter().any(|container| {
+            should_start(view.pod, Role::Main, container, view.observed.latest(&container.name))
+        })
 }
 
 /// Whether there should be a (new) container of this name.
@@ -357,7 +357,9 @@ fn remove_surplus(observed: &Observed) -> Vec<Action> {
         }
     }
     let surplus = observed.sandboxes.iter().filter(|sandbox| {
-        !sandbox.ready && Some(sandbox.id.as_str()) != newest_sandbox && !kept_sandboxes.contains(sandbox.id.as_str())
+        !sandbox.ready
+            && Some(sandbox.id.as_str()) != newest_sandbox
+            && !kept_sandboxes.contains(sandbox.id.as_str())
     });
     actions.extend(surplus.map(|sandbox| Action::RemoveSandbox { id: sandbox.id.clone() }));
     actions
@@ -418,7 +420,12 @@ fn plan_forget(view: &View<'_>) -> Plan {
     let orphans = view.observed.containers.iter().filter(is_orphan);
     actions.extend(orphans.map(|container| Action::Remove { id: container.id.clone() }));
     if actions.is_empty() {
-        return Plan { actions: vec![Action::RemoveDirectories], stopped: true, forgotten: true, ..Plan::default() };
+        return Plan {
+            actions: vec![Action::RemoveDirectories],
+            stopped: true,
+            forgotten: true,
+            ..Plan::default()
+        };
     }
     Plan { actions, stopped: true, ..Plan::default() }
 }

@@ -30,7 +30,8 @@ fn situation(text: &str, remembered: &str) -> Situation {
     let pod = parts.next().expect("a pod");
     let sandbox = parts.next().expect("a sandbox");
     let containers = parts.next().unwrap_or_default();
-    let unstarted: Vec<&str> = remembered.split(", ").filter_map(|word| word.strip_prefix("unstarted ")).collect();
+    let unstarted: Vec<&str> =
+        remembered.split(", ").filter_map(|word| word.strip_prefix("unstarted ")).collect();
     let mut observed = Observed { sandboxes: sandboxes(sandbox), containers: Vec::new() };
     for (index, container) in containers.split(", ").filter(|part| !part.is_empty()).enumerate() {
         observed.containers.insert(0, container_of(container, index));
@@ -58,7 +59,8 @@ fn pod_of(text: &str, unstarted: &[&str]) -> Pod {
         }
     }
     let spec = json!({"restartPolicy": policy, "initContainers": init, "containers": main});
-    serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": spec})).expect("a pod")
+    serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": spec}))
+        .expect("a pod")
 }
 
 fn sandboxes(text: &str) -> Vec<Sandbox> {

@@ -40,7 +40,8 @@ pub async fn run(client: kube::Client, pod: std::sync::Arc<Pod>, mut reports: wa
             Err(error) => {
                 tracing::debug!(pod = spec::full_name(&pod), %error, "a status cannot be reported yet");
                 // A newer report may come meanwhile; it is read at the top.
-                if tokio::time::timeout(RETRY, reports.changed()).await.is_ok_and(|changed| changed.is_err()) {
+                if tokio::time::timeout(RETRY, reports.changed()).await.is_ok_and(|changed| changed.is_err())
+                {
                     return;
                 }
             }
@@ -58,7 +59,8 @@ async fn send(api: &Api<Pod>, pod: &Pod, report: &Report) -> Result<Sent, kube::
         && let Some(status) = patch(&report.stored, status)
     {
         let body = json!({ "metadata": { "uid": spec::uid(pod) }, "status": status });
-        let result = api.patch_status(spec::name(pod), &PatchParams::default(), &Patch::Strategic(body)).await;
+        let result =
+            api.patch_status(spec::name(pod), &PatchParams::default(), &Patch::Strategic(body)).await;
         if is_gone(&result) {
             return Ok(Sent::Gone);
         }
@@ -68,8 +70,11 @@ async fn send(api: &Api<Pod>, pod: &Pod, report: &Report) -> Result<Sent, kube::
         return Ok(Sent::Done);
     }
     let preconditions = Preconditions { uid: Some(spec::uid(pod).to_owned()), resource_version: None };
-    let params =
-        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    let params = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(preconditions),
+        ..DeleteParams::default()
+    };
     let result = api.delete(spec::name(pod), &params).await;
     if is_gone(&result) {
         return Ok(Sent::Gone);

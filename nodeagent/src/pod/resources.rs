@@ -41,7 +41,8 @@ impl std::fmt::Display for Qos {
 /// A quantity in thousandths, rounded up; none when it is not a quantity.
 pub fn milli(quantity: &Quantity) -> Option<i128> {
     let text = quantity.0.trim();
-    let split = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let split =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);
     let (negative, number) = match number.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -222,9 +223,8 @@ pub fn totals(pod: &Pod) -> Totals {
         }
         peak.max(steady)
     };
-    let all_limited = |resource: &str| {
-        spec::containers(pod).all(|(_, container)| amount(limits(container), resource) != 0)
-    };
+    let all_limited =
+        |resource: &str| spec::containers(pod).all(|(_, container)| amount(limits(container), resource) != 0);
     let request = |resource: &str| {
         let requested = of(requests, resource);
         if requested == 0 { of(limits, resource) } else { requested }

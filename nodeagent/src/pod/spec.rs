@@ -61,9 +61,9 @@ impl Role {
 
 /// All containers with their roles, in the order in which they start.
 pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
-    let init = init_containers(pod).iter().map(|container| {
-        (if is_sidecar(container) { Role::Sidecar } else { Role::Init }, container)
-    });
+    let init = init_containers(pod)
+        .iter()
+        .map(|container| (if is_sidecar(container) { Role::Sidecar } else { Role::Init }, container));
     init.chain(main_containers(pod).iter().map(|container| (Role::Main, container)))
 }
 
@@ -109,9 +109,9 @@ fn rule_matches(rule: &ContainerRestartRule, code: i32) -> bool {
 
 /// Seconds a container of this pod may take to stop. A deletion's own period wins.
 pub fn grace_seconds(pod: &Pod) -> i64 {
-    pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| {
-        spec(pod).termination_grace_period_seconds.unwrap_or(30)
-    })
+    pod.metadata
+        .deletion_grace_period_seconds
+        .unwrap_or_else(|| spec(pod).termination_grace_period_seconds.unwrap_or(30))
 }
 
 /// Deletion was asked for.

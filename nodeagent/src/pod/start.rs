@@ -82,7 +82,8 @@ async fn ensure_image(round: &Round, container: &Container) -> Option<Image> {
 /// The runtime has none of this name: the logs tell how many there were.
 fn attempts_on_disk(round: &Round, name: &str) -> u32 {
     let pod = &round.pod;
-    let dir = round.shared.options.pod_log_dir(spec::namespace(pod), spec::name(pod), spec::uid(pod)).join(name);
+    let dir =
+        round.shared.options.pod_log_dir(spec::namespace(pod), spec::name(pod), spec::uid(pod)).join(name);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| {
         entry.file_name().to_string_lossy().split('.').next().and_then(|number| number.parse::<u32>().ok())
@@ -174,7 +175,8 @@ fn mounts(
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         mounts.push(volume_mount(round, container, &pod_dir, index, mount, environment)?);
     }
-    let is_taken = |path: &str| container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == path);
+    let is_taken =
+        |path: &str| container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == path);
     if !is_taken("/etc/hosts") {
         mounts.push(plain_mount("/etc/hosts", &write_hosts(round, &pod_dir)?));
     }
@@ -213,7 +215,8 @@ fn touch_writable(path: &Path) -> std::io::Result<()> {
 fn write_hosts(round: &Round, pod_dir: &Path) -> Result<std::path::PathBuf, String> {
     let path = pod_dir.join("etc-hosts");
     let ips = round.observed.sandboxes.first().map(|sandbox| sandbox.ips.clone()).unwrap_or_default();
-    let node_hosts = spec::host_network(&round.pod).then(|| std::fs::read_to_string("/etc/hosts").unwrap_or_default());
+    let node_hosts =
+        spec::host_network(&round.pod).then(|| std::fs::read_to_string("/etc/hosts").unwrap_or_default());
     let text = files::hosts(&round.pod, &ips, &round.shared.options.cluster_domain, node_hosts.as_deref());
     // In place, because running containers have this very file mounted.
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -231,7 +234,9 @@ fn volume_mount(
     let volumes = spec::spec(&round.pod).volumes.as_deref().unwrap_or_default();
     let volume = volumes.iter().find(|volume| volume.name == mount.name);
     let path = volume.and_then(|volume| volumes::path(pod_dir, volume));
-    let mut host_path = path.ok_or_else(|| format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name))?;
+    let mut host_path = path.ok_or_else(|| {
+        format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name)
+    })?;
     let lookup = |name: &str| environment.get(name).map(str::to_owned);
     let sub_path = match (&mount.sub_path, &mount.sub_path_expr) {
         (Some(path), _) if !path.is_empty() => Some(path.clone()),
@@ -239,9 +244,13 @@ fn volume_mount(
         _ => None,
     };
     if let Some(sub_path) = sub_path {
-        let target = pod_dir.join("volume-subpaths").join(&mount.name).join(&container.name).join(index.to_string());
+        let target =
+            pod_dir.join("volume-subpaths").join(&mount.name).join(&container.name).join(index.to_string());
         subpath::bind(&host_path, &sub_path, &target).map_err(|error| {
-            format!("failed to prepare subPath for volumeMount {:?} of container {:?}: {error}", mount.name, container.name)
+            format!(
+                "failed to prepare subPath for volumeMount {:?} of container {:?}: {error}",
+                mount.name, container.name
+            )
         })?;
         host_path = target;
     }

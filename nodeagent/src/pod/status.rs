@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, ContainerUser, HostIP, LinuxContainerUser, Pod, PodIP, PodStatus, ResourceRequirements,
-    VolumeMountStatus,
+    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, HostIP, LinuxContainerUser, Pod, PodIP, PodStatus,
+    ResourceRequirements, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -35,6 +35,8 @@ pub struct View<'a> {
     pub runtime_name: &'a str,
     /// A phase forced from outside, with reason and message.
     pub forced: Option<&'a Forced>,
+    /// The node never took the pod.
+    pub refused: bool,
     /// The pod is being deleted or was forced to end.
     pub ending: bool,
     /// All of its containers are known to have stopped for the last time.
@@ -54,6 +56,10 @@ pub struct Forced {
 
 /// The status to report.
 pub fn status(view: &View<'_>) -> PodStatus {
+    let ended_untouched = is_final(view.old) && view.old.container_statuses.is_none();
+    if view.refused || ended_untouched {
+        return untouched(view);
+    }
     let has_init = !spec::init_containers(view.pod).is_empty();
     let old_main = view.old.container_statuses.as_deref().unwrap_or_default();
     let old_init = view.old.init_container_statuses.as_deref().unwrap_or_default();
@@ -103,10 +109,32 @@ pub fn status(view: &View<'_>) -> PodStatus {
     }
 }
 
+fn is_final(status: &PodStatus) -> bool {
+    matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+}
+
+/// A pod that was never begun has nothing to tell of its containers.
+fn untouched(view: &View<'_>) -> PodStatus {
+    let mut status = view.old.clone();
+    if let Some(forced) = view.forced.filter(|_| !is_final(view.old)) {
+        status.phase = Some("Failed".into());
+        status.reason = Some(forced.reason.clone());
+        status.message = Some(format!("Pod was rejected: {}", forced.message));
+    }
+    status.qos_class = Some(resources::qos(view.pod).to_string());
+    status.start_time.get_or_insert(Time(view.now));
+    status.observed_generation = view.pod.metadata.generation;
+    status
+}
+
 /// Conditions of others are passed on as they are, so that a status is complete.
 fn foreign_conditions(pod: &Pod) -> Vec<k8s_openapi::api::core::v1::PodCondition> {
     let present = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    present.iter().filter(|condition| !conditions::OWNED.contains(&condition.type_.as_str())).cloned().collect()
+    present
+        .iter()
+        .filter(|condition| !conditions::OWNED.contains(&condition.type_.as_str()))
+        .cloned()
+        .collect()
 }
 
 struct Phase {
@@ -116,14 +144,13 @@ struct Phase {
 }
 
 fn decide_phase(view: &View<'_>, statuses: &[ContainerStatus]) -> Phase {
-    let is_final = |phase: &str| matches!(phase, "Succeeded" | "Failed");
     let old = view.old.phase.as_deref().unwrap_or_default();
     let kept = |name: &str| Phase {
         name: name.to_owned(),
         reason: view.old.reason.clone(),
         message: view.old.message.clone(),
     };
-    if is_final(old) {
+    if is_final(view.old) {
         return kept(old);
     }
     if let Some(forced) = view.forced {
@@ -217,7 +244,11 @@ fn observed_status(view: &View<'_>, container: &Spec, latest: &Container) -> Con
     let requirements = container.resources.clone().unwrap_or_default();
     ContainerStatus {
         name: container.name.clone(),
-        image: if latest.image.is_empty() { container.image.clone().unwrap_or_default() } else { latest.image.clone() },
+        image: if latest.image.is_empty() {
+            container.image.clone().unwrap_or_default()
+        } else {
+            latest.image.clone()
+        },
         image_id: latest.image_ref.clone(),
         container_id: Some(format!("{}://{}", view.runtime_name, latest.id)),
         restart_count: i32::try_from(latest.attempt).unwrap_or(i32::MAX),
@@ -249,8 +280,9 @@ fn state_of(view: &View<'_>, container: &Container) -> ContainerState {
                 exit_code: container.exit_code,
                 reason: Some(container.reason.clone()).filter(|reason| !reason.is_empty()),
                 message: Some(container.message.clone()).filter(|message| !message.is_empty()),
-                started_at: time(container.started),
-                finished_at: time(container.finished),
+                // Without a start the runtime says the beginning of time.
+                started_at: Some(Time(container.started.unwrap_or_default())),
+                finished_at: Some(Time(container.finished.unwrap_or_default())),
                 signal: None,
             }),
             ..Default::default()
@@ -281,9 +313,8 @@ fn unobserved_status(
     };
     let ran = old.is_some_and(|old| old.state.as_ref().is_some_and(|state| state.running.is_some()));
     let reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
-    let mains_exist = spec::main_containers(view.pod)
-        .iter()
-        .any(|main| view.observed.latest(&main.name).is_some());
+    let mains_exist =
+        spec::main_containers(view.pod).iter().any(|main| view.observed.latest(&main.name).is_some());
     let end = |exit_code, reason: &str, message: &str| ContainerState {
         terminated: Some(ContainerStateTerminated {
             exit_code,
@@ -296,7 +327,11 @@ fn unobserved_status(
     status.state = Some(if view.ending && view.stopped {
         end(137, "ContainerStatusUnknown", VANISHED)
     } else if role == Role::Init && mains_exist {
-        end(0, "Completed", "Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally")
+        end(
+            0,
+            "Completed",
+            "Unable to get init container status from container runtime and pod has been initialized, treat it as exited normally",
+        )
     } else {
         ContainerState {
             waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message: None }),
@@ -304,7 +339,8 @@ fn unobserved_status(
         }
     });
     if ran && status.last_state.as_ref().is_none_or(|state| state.terminated.is_none()) {
-        let text = "The container could not be located when the pod was deleted.  The container used to be Running";
+        let text =
+            "The container could not be located when the pod was deleted.  The container used to be Running";
         status.last_state = Some(end(137, "ContainerStatusUnknown", text));
         status.restart_count += i32::from(!spec::is_deleting(view.pod));
     }
@@ -321,7 +357,8 @@ fn judge(view: &View<'_>, role: Role, container: &Spec, status: &mut ContainerSt
     let running = state.is_some_and(|state| state.running.is_some());
     let latest = view.observed.latest(&container.name);
     let id = latest.map(|latest| latest.id.as_str()).unwrap_or_default();
-    let started = running && (container.startup_probe.is_none() || view.memory.started.get(id) == Some(&true));
+    let started =
+        running && (container.startup_probe.is_none() || view.memory.started.get(id) == Some(&true));
     status.started = Some(started);
     status.ready = match role {
         Role::Init => state.and_then(|state| state.terminated.as_ref()).is_some_and(|end| end.exit_code == 0),

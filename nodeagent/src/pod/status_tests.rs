@@ -93,7 +93,8 @@ fn a_pod_that_ends_restarts_nothing() {
 
 /// Conditions as `Type=Status reason: message`, the first letters of the type alone.
 fn shown(text: &str, all: &str, phase: &str, has_sandbox: bool) -> Vec<String> {
-    let made = conditions::conditions(&pod(text), &statuses(all), phase, has_sandbox, &[], Timestamp::UNIX_EPOCH);
+    let made =
+        conditions::conditions(&pod(text), &statuses(all), phase, has_sandbox, &[], Timestamp::UNIX_EPOCH);
     made.into_iter()
         .map(|condition| {
             let reason = condition.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
@@ -117,7 +118,13 @@ fn conditions_of_a_pod_on_its_way() {
     );
     assert_eq!(
         shown("Always init:x a", "x exit 0, a ready", "Running", true),
-        ["PodReadyToStartContainers=True", "Initialized=True", "Ready=True", "ContainersReady=True", "PodScheduled=True"]
+        [
+            "PodReadyToStartContainers=True",
+            "Initialized=True",
+            "Ready=True",
+            "ContainersReady=True",
+            "PodScheduled=True"
+        ]
     );
 }
 
@@ -139,7 +146,9 @@ fn conditions_of_a_pod_that_ended() {
 #[test]
 fn a_condition_keeps_the_time_of_its_last_change() {
     let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(60);
-    let of = |all: &str, old: &[_], now| conditions::conditions(&pod("Always a"), &statuses(all), "Running", true, old, now);
+    let of = |all: &str, old: &[_], now| {
+        conditions::conditions(&pod("Always a"), &statuses(all), "Running", true, old, now)
+    };
     let first = of("a running", &[], Timestamp::UNIX_EPOCH);
     let second = of("a ready", &first, later);
     let times = |index: usize| second[index].last_transition_time.as_ref().map(|time| time.0);

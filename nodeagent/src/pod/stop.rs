@@ -19,7 +19,13 @@ pub async fn kill(round: &Round, kill: &Kill) -> Result<(), ()> {
     let whole = std_duration(kill_grace(&round.pod, container, kill.probe));
     let begun = round.memory.stopping.get(&kill.id).copied();
     if begun.is_none() {
-        round.shared.recorder.container(&round.pod, &kill.name, Severity::Normal, "Killing", kill.message.clone());
+        round.shared.recorder.container(
+            &round.pod,
+            &kill.name,
+            Severity::Normal,
+            "Killing",
+            kill.message.clone(),
+        );
         round.tell(Update::Stopping(kill.id.clone()));
     }
     let since = begun.unwrap_or_else(Timestamp::now);
@@ -42,7 +48,13 @@ pub async fn kill(round: &Round, kill: &Kill) -> Result<(), ()> {
             Some(Ok(Err(error))) => {
                 tracing::debug!(pod = spec::full_name(&round.pod), error, "a preStop hook failed");
                 let message = "PreStopHook failed";
-                round.shared.recorder.container(&round.pod, &kill.name, Severity::Warning, "FailedPreStopHook", message);
+                round.shared.recorder.container(
+                    &round.pod,
+                    &kill.name,
+                    Severity::Warning,
+                    "FailedPreStopHook",
+                    message,
+                );
             }
             Some(Ok(Ok(())) | Err(_)) => {}
         }

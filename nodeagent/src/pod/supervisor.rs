@@ -13,8 +13,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{self, Capacity};
-use super::worker::{self, Assigned, Glimpse, Target};
 use super::spec;
+use super::worker::{self, Assigned, Glimpse, Target};
 use crate::container::{NODE_LABEL, labels};
 use crate::events::Severity;
 use crate::runtime::Inventory;
@@ -51,6 +51,19 @@ impl Pods {
         same.pop().cloned()
     }
 
+    /// Running containers with their log files.
+    pub fn running_logs(&self) -> Vec<(String, std::path::PathBuf)> {
+        let pods = self.0.read().expect("no panic while held");
+        let logs = |entry: &Entry| {
+            let observed = Arc::clone(&entry.glimpse.borrow().observed);
+            observed
+                .running()
+                .map(|container| (container.id.clone(), container.log_path.clone().into()))
+                .collect::<Vec<_>>()
+        };
+        pods.values().flat_map(logs).collect()
+    }
+
     /// All pods with their present status.
     pub fn all(&self) -> Vec<Pod> {
         let pods = self.0.read().expect("no panic while held");
@@ -78,6 +91,8 @@ struct Supervisor {
     labels: BTreeMap<String, String>,
     finished: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
     seen: HashMap<String, Vec<(String, i32)>>,
+    /// Directories that an earlier agent left were looked through.
+    swept: bool,
     shutdown: CancellationToken,
 }
 
@@ -99,6 +114,7 @@ pub async fn run(
         labels: node_labels,
         finished: mpsc::unbounded_channel(),
         seen: HashMap::new(),
+        swept: false,
         shutdown: shutdown.clone(),
     };
     let mut listed: Option<BTreeSet<String>> = None;
@@ -160,7 +176,8 @@ impl Supervisor {
             Event::Delete(pod) => self.on_gone(spec::uid(&pod), Some(pod.clone())),
             Event::InitDone => {
                 let listed = listed.take().unwrap_or_default();
-                let gone: Vec<String> = self.hands.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
+                let gone: Vec<String> =
+                    self.hands.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
                 for uid in gone {
                     self.on_gone(&uid, None);
                 }
@@ -278,7 +295,11 @@ impl Supervisor {
     }
 
     fn adopt_orphans(&mut self, inventory: &Inventory, now: &HashMap<String, Vec<(String, i32)>>) {
-        for uid in now.keys().filter(|uid| !self.hands.contains_key(*uid)).cloned().collect::<Vec<_>>() {
+        let mut uids: BTreeSet<String> = now.keys().cloned().collect();
+        if !std::mem::replace(&mut self.swept, true) {
+            uids.extend(directories(&self.shared.options.pods_dir.join("pods")));
+        }
+        for uid in uids.into_iter().filter(|uid| !self.hands.contains_key(uid)).collect::<Vec<_>>() {
             let pod = Arc::new(remembered(&uid, inventory));
             tracing::info!(pod = spec::full_name(&pod), "the pod of a sandbox is gone; it is stopped");
             self.assign(uid, Target { pod, gone: true, refused: None });
@@ -286,14 +307,24 @@ impl Supervisor {
     }
 }
 
+/// Uids of pods that have a directory.
+fn directories(pods_dir: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(pods_dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
 /// What the runtime's labels tell of a pod whose object is gone.
 fn remembered(uid: &str, inventory: &Inventory) -> Pod {
-    let is_its = |labels: &HashMap<String, String>| labels.get(labels::POD_UID).is_some_and(|other| other == uid);
+    let is_its =
+        |labels: &HashMap<String, String>| labels.get(labels::POD_UID).is_some_and(|other| other == uid);
     let sandboxes = inventory.sandboxes.iter().map(|sandbox| &sandbox.labels);
     let containers = inventory.containers.iter().map(|container| &container.labels);
-    let labels = sandboxes.chain(containers.clone()).find(|labels| is_its(labels)).cloned().unwrap_or_default();
-    let names: BTreeSet<String> =
-        containers.filter(|labels| is_its(labels)).filter_map(|labels| labels.get(labels::CONTAINER_NAME).cloned()).collect();
+    let labels =
+        sandboxes.chain(containers.clone()).find(|labels| is_its(labels)).cloned().unwrap_or_default();
+    let names: BTreeSet<String> = containers
+        .filter(|labels| is_its(labels))
+        .filter_map(|labels| labels.get(labels::CONTAINER_NAME).cloned())
+        .collect();
     Pod {
         metadata: ObjectMeta {
             uid: Some(uid.to_owned()),

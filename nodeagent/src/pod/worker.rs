@@ -20,8 +20,8 @@ use super::memory::{Failed, Memory, Waiting};
 use super::observed::{Observed, State};
 use super::plan::{self, Action, Goal, Plan};
 use super::report::{self, Report};
-use super::status::{self, Forced};
 use super::spec;
+use super::status::{self, Forced};
 use crate::events::Severity;
 use crate::probe::attempt::Subject;
 use crate::probe::task::{Assignment, Task, Verdict};
@@ -136,7 +136,8 @@ fn seed(stored: &PodStatus) -> Memory {
     let mut memory = Memory::default();
     let statuses = stored.container_statuses.iter().chain(&stored.init_container_statuses).flatten();
     for status in statuses {
-        let id = status.container_id.as_deref().and_then(|id| id.split_once("://")).map(|(_, id)| id.to_owned());
+        let id =
+            status.container_id.as_deref().and_then(|id| id.split_once("://")).map(|(_, id)| id.to_owned());
         let Some(id) = id else { continue };
         if status.started == Some(true) {
             memory.started.insert(id.clone(), true);
@@ -171,7 +172,8 @@ impl Worker {
                         stale = false;
                         self.observed = Arc::new(observed);
                         let known = Arc::clone(&self.observed);
-                        self.memory.keep_only(|id| known.containers.iter().any(|container| container.id == id));
+                        self.memory
+                            .keep_only(|id| known.containers.iter().any(|container| container.id == id));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the runtime cannot be looked at");
@@ -226,7 +228,7 @@ impl Worker {
         let deleting = target.gone || spec::is_deleting(&target.pod);
         let ended = |status: &PodStatus| matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         let ending = deleting || forced.is_some() || ended(&self.status);
-        let first = self.status_now(&target.pod, forced.as_ref(), ending, false, now);
+        let first = self.status_now(&target, forced.as_ref(), ending, false, now);
         let goal = match (target.gone, deleting || forced.is_some() || ended(&first) || ended(&self.status)) {
             (true, _) => Goal::Forget,
             (false, true) => Goal::Stop,
@@ -240,7 +242,7 @@ impl Worker {
         }
         self.note_held_back(&target.pod, &plan);
         let ending = ending || goal != Goal::Run;
-        let status = self.status_now(&target.pod, forced.as_ref(), ending, plan.stopped, now);
+        let status = self.status_now(&target, forced.as_ref(), ending, plan.stopped, now);
         self.sync_probes(&target.pod, goal);
         self.report(&target, status, plan.stopped && deleting);
         plan.actions = self.without_what_runs(plan.actions, goal, &target.pod);
@@ -250,7 +252,7 @@ impl Worker {
 
     fn status_now(
         &self,
-        pod: &Pod,
+        target: &Target,
         forced: Option<&Forced>,
         ending: bool,
         stopped: bool,
@@ -258,13 +260,14 @@ impl Worker {
     ) -> PodStatus {
         let node_ips = self.shared.node_ips();
         status::status(&status::View {
-            pod,
+            pod: &target.pod,
             old: &self.status,
             observed: &self.observed,
             memory: &self.memory,
             node_ips: &node_ips,
             runtime_name: &self.shared.runtime_name,
             forced,
+            refused: target.refused.is_some(),
             ending,
             stopped,
             now,
@@ -407,7 +410,8 @@ impl Worker {
             if role == spec::Role::Init {
                 continue;
             }
-            let started = container.startup_probe.is_none() || self.memory.started.get(&running.id) == Some(&true);
+            let started =
+                container.startup_probe.is_none() || self.memory.started.get(&running.id) == Some(&true);
             for kind in Kind::ALL {
                 let Some(question) = kind.of(container) else { continue };
                 let turn = started != (kind == Kind::Startup);

@@ -141,7 +141,8 @@ async fn grpc(host: &str, port: u16, service: String, timeout: Duration) -> Answ
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let address = format!("http://{host}:{port}");
     let check = async {
-        let endpoint = tonic::transport::Endpoint::from_shared(address.clone()).map_err(|error| error.to_string())?;
+        let endpoint =
+            tonic::transport::Endpoint::from_shared(address.clone()).map_err(|error| error.to_string())?;
         let channel = endpoint.connect().await.map_err(|_| {
             format!("timeout: failed to connect service {:?} within {timeout:?}", format!("{host}:{port}"))
         })?;
@@ -155,6 +156,9 @@ async fn grpc(host: &str, port: u16, service: String, timeout: Duration) -> Answ
         Ok(Ok(3)) => Answer::Bad("service unhealthy (responded with \"SERVICE_UNKNOWN\")".into()),
         Ok(Ok(_)) => Answer::Bad("service unhealthy (responded with \"UNKNOWN\")".into()),
         Ok(Err(error)) => Answer::Bad(error),
-        Err(_) => Answer::Bad(format!("timeout: failed to connect service \"{host}:{port}\" within {}s", timeout.as_secs())),
+        Err(_) => Answer::Bad(format!(
+            "timeout: failed to connect service \"{host}:{port}\" within {}s",
+            timeout.as_secs()
+        )),
     }
 }

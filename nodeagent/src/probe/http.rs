@@ -41,7 +41,12 @@ impl Target {
             host: action.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| pod_ip.to_owned()),
             port: super::port(&action.port, container)?,
             path: if path.starts_with('/') { path } else { format!("/{path}") },
-            headers: action.http_headers.iter().flatten().map(|header| (header.name.clone(), header.value.clone())).collect(),
+            headers: action
+                .http_headers
+                .iter()
+                .flatten()
+                .map(|header| (header.name.clone(), header.value.clone()))
+                .collect(),
         })
     }
 
@@ -120,8 +125,9 @@ async fn exchange<S>(target: &Target, stream: S) -> Result<(Answer, Option<Strin
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
     let result = send(target, &mut sender).await;
     connection.abort();
@@ -132,17 +138,21 @@ async fn send(
     target: &Target,
     sender: &mut hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
 ) -> Result<(Answer, Option<String>), String> {
-    let response = sender.send_request(request(target)?).await.map_err(|error| match error.is_incomplete_message() {
-        true => "EOF".to_owned(),
-        false => error.to_string(),
-    })?;
-    let location = response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let response =
+        sender.send_request(request(target)?).await.map_err(|error| match error.is_incomplete_message() {
+            true => "EOF".to_owned(),
+            false => error.to_string(),
+        })?;
+    let location =
+        response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let status = response.status().as_u16();
     let mut body = response.into_body();
     let mut read = Vec::new();
     while read.len() < BODY_MAX {
         match body.frame().await {
-            Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default()),
+            Some(Ok(frame)) => {
+                read.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default())
+            }
             Some(Err(_)) | None => break,
         }
     }
@@ -151,7 +161,8 @@ async fn send(
 }
 
 fn request(target: &Target) -> Result<hyper::Request<Empty<Bytes>>, String> {
-    let mut request = hyper::Request::get(&target.path).body(Empty::new()).map_err(|error| error.to_string())?;
+    let mut request =
+        hyper::Request::get(&target.path).body(Empty::new()).map_err(|error| error.to_string())?;
     let headers = request.headers_mut();
     let value = |text: &str| HeaderValue::from_str(text).map_err(|error| error.to_string());
     headers.insert("host", value(&target.authority())?);

@@ -80,7 +80,10 @@ impl Fake {
         self.state.lock().expect("no panic while held")
     }
 
-    fn apply<T: Send + 'static>(&self, change: impl FnOnce(&mut State) -> Result<T, RuntimeError>) -> Answer<'_, T> {
+    fn apply<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, RuntimeError>,
+    ) -> Answer<'_, T> {
         let result = change(&mut self.lock());
         self.changed.notify_one();
         Box::pin(std::future::ready(result))
@@ -154,7 +157,11 @@ fn unimplemented(what: &str) -> RuntimeError {
 impl Runtime for Fake {
     fn version(&self) -> Answer<'_, api::VersionResponse> {
         self.apply(|_| {
-            Ok(api::VersionResponse { runtime_name: "fake".into(), runtime_version: "1".into(), ..Default::default() })
+            Ok(api::VersionResponse {
+                runtime_name: "fake".into(),
+                runtime_version: "1".into(),
+                ..Default::default()
+            })
         })
     }
 
@@ -210,7 +217,8 @@ impl Runtime for Fake {
             state.calls.push("stop sandbox".into());
             state.sandboxes.get_mut(&id).ok_or_else(|| not_found(&id))?.1 = false;
             let running = api::ContainerState::ContainerRunning;
-            let inside = state.containers.values_mut().filter(|held| held.sandbox == id && held.state == running);
+            let inside =
+                state.containers.values_mut().filter(|held| held.sandbox == id && held.state == running);
             inside.for_each(|held| held.end(137, now));
             Ok(())
         })

@@ -115,12 +115,18 @@ mod tests {
     #[test]
     fn messages_both_ways() {
         let v5 = Protocol::named("v5.channel.k8s.io");
-        assert_eq!(v5.read(Message::Binary(Bytes::from_static(b"\x00hi"))), Word::Data(0, Bytes::from_static(b"hi")));
+        assert_eq!(
+            v5.read(Message::Binary(Bytes::from_static(b"\x00hi"))),
+            Word::Data(0, Bytes::from_static(b"hi"))
+        );
         assert_eq!(v5.read(Message::Binary(Bytes::from_static(b"\xff\x00"))), Word::Close(0));
         assert_eq!(v5.read(Message::Binary(Bytes::new())), Word::Nothing);
         assert_eq!(v5.write(1, b"x"), Message::Binary(Bytes::from_static(b"\x01x")));
         let v4 = Protocol::named("v4.channel.k8s.io");
-        assert_eq!(v4.read(Message::Binary(Bytes::from_static(b"\xff\x00"))), Word::Data(255, Bytes::from_static(b"\0")));
+        assert_eq!(
+            v4.read(Message::Binary(Bytes::from_static(b"\xff\x00"))),
+            Word::Data(255, Bytes::from_static(b"\0"))
+        );
         let base64 = Protocol::named("base64.channel.k8s.io");
         assert_eq!(base64.read(Message::Text("0aGk=".into())), Word::Data(0, Bytes::from_static(b"hi")));
         assert_eq!(base64.write(2, b"hi"), Message::Text("2aGk=".into()));

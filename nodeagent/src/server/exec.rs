@@ -90,12 +90,20 @@ pub async fn answer(
     upstream::pass_through(&url, request).await
 }
 
-async fn url(desk: &Desk, id: &str, command: Vec<String>, wanted: Wanted, what: What) -> Result<String, RuntimeError> {
+async fn url(
+    desk: &Desk,
+    id: &str,
+    command: Vec<String>,
+    wanted: Wanted,
+    what: What,
+) -> Result<String, RuntimeError> {
     let runtime = &desk.shared.runtime;
     let Wanted { stdin, stdout, stderr, tty } = wanted;
     let container_id = id.to_owned();
     match what {
-        What::Exec => runtime.exec_url(ExecRequest { container_id, cmd: command, tty, stdin, stdout, stderr }).await,
+        What::Exec => {
+            runtime.exec_url(ExecRequest { container_id, cmd: command, tty, stdin, stdout, stderr }).await
+        }
         What::Attach => runtime.attach_url(AttachRequest { container_id, stdin, tty, stdout, stderr }).await,
     }
 }
@@ -212,7 +220,11 @@ async fn carry_out(
 }
 
 /// The status is one message, however it came.
-async fn carry_status(mut source: mpsc::Receiver<bytes::Bytes>, protocol: Protocol, messages: mpsc::Sender<Message>) {
+async fn carry_status(
+    mut source: mpsc::Receiver<bytes::Bytes>,
+    protocol: Protocol,
+    messages: mpsc::Sender<Message>,
+) {
     let mut status = Vec::new();
     while let Some(bytes) = source.recv().await {
         status.extend_from_slice(&bytes);

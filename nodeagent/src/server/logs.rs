@@ -33,7 +33,8 @@ pub fn answer(desk: &Desk, namespace: &str, pod: &str, container: &str, query: &
     };
     let id = {
         let glimpse = entry.glimpse.borrow();
-        let statuses = glimpse.status.container_statuses.iter().chain(&glimpse.status.init_container_statuses);
+        let statuses =
+            glimpse.status.container_statuses.iter().chain(&glimpse.status.init_container_statuses);
         let status = statuses.flatten().find(|status| status.name == container);
         match choose(status, container, pod, query.is_set(&["previous"])) {
             Ok(id) => id,
@@ -69,7 +70,8 @@ fn wish(query: &Query, now: Timestamp) -> Result<Wish, String> {
         let value = query.get(name).filter(|value| !value.is_empty());
         value.map(str::parse).transpose().map_err(|_| format!("invalid value for {name}"))
     }
-    let since_seconds = number::<i64>(query, "sinceSeconds")?.map(|seconds| now - SignedDuration::from_secs(seconds));
+    let since_seconds =
+        number::<i64>(query, "sinceSeconds")?.map(|seconds| now - SignedDuration::from_secs(seconds));
     Ok(Wish {
         follow: query.is_set(&["follow"]),
         tail_lines: number(query, "tailLines")?,
@@ -85,16 +87,24 @@ fn wish(query: &Query, now: Timestamp) -> Result<Wish, String> {
 }
 
 /// Which container's log is meant, or why there is none.
-fn choose(status: Option<&ContainerStatus>, container: &str, pod: &str, previous: bool) -> Result<String, String> {
-    let id_of = |id: &Option<String>| id.as_deref().and_then(|id| id.split_once("://")).map(|(_, id)| id.to_owned());
+fn choose(
+    status: Option<&ContainerStatus>,
+    container: &str,
+    pod: &str,
+    previous: bool,
+) -> Result<String, String> {
+    let id_of =
+        |id: &Option<String>| id.as_deref().and_then(|id| id.split_once("://")).map(|(_, id)| id.to_owned());
     let status = status.cloned().unwrap_or_default();
     let (state, last) = (status.state.unwrap_or_default(), status.last_state.unwrap_or_default());
     let last_id = last.terminated.as_ref().and_then(|end| id_of(&end.container_id));
     if previous {
-        return last_id.ok_or_else(|| format!("previous terminated container {container:?} in pod {pod:?} not found"));
+        return last_id
+            .ok_or_else(|| format!("previous terminated container {container:?} in pod {pod:?} not found"));
     }
     if state.running.is_some() {
-        return id_of(&status.container_id).ok_or_else(|| format!("container {container:?} in pod {pod:?} is not available"));
+        return id_of(&status.container_id)
+            .ok_or_else(|| format!("container {container:?} in pod {pod:?} is not available"));
     }
     if let Some(end) = state.terminated {
         let ended = format!("container {container:?} in pod {pod:?} is terminated");

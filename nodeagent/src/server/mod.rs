@@ -186,7 +186,9 @@ async fn route(desk: Desk, request: Request<Incoming>) -> Reply {
     match parts.as_slice() {
         ["healthz"] | ["healthz", "ping"] => text(StatusCode::OK, "ok"),
         ["pods"] => pods(&desk),
-        ["containerLogs", namespace, pod, container] => logs::answer(&desk, namespace, pod, container, &query),
+        ["containerLogs", namespace, pod, container] => {
+            logs::answer(&desk, namespace, pod, container, &query)
+        }
         ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
             exec::answer(&desk, namespace, pod, container, &query, exec::What::Exec, request).await
         }

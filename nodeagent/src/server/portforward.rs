@@ -30,7 +30,13 @@ const MESSAGES_MAX: usize = 16;
 const CHUNK: usize = 32 * 1024;
 
 /// Answers a request to reach ports of a pod.
-pub async fn answer(desk: &Desk, namespace: &str, pod: &str, query: &Query, request: Request<Incoming>) -> Reply {
+pub async fn answer(
+    desk: &Desk,
+    namespace: &str,
+    pod: &str,
+    query: &Query,
+    request: Request<Incoming>,
+) -> Reply {
     let Some(entry) = desk.pods.find(namespace, pod) else {
         return text(StatusCode::NOT_FOUND, "pod does not exist");
     };
@@ -128,7 +134,8 @@ async fn carry(socket: Socket, protocol: Protocol, upgraded: Upgraded, ports: Ve
     for (index, port) in ports.into_iter().enumerate() {
         let channel = u8::try_from(2 * index).map_err(|_| io::Error::other("too many ports"))?;
         let (port_text, request_id) = (port.to_string(), index.to_string());
-        let headers = |kind| [("streamtype", kind), ("port", port_text.as_str()), ("requestid", request_id.as_str())];
+        let headers =
+            |kind| [("streamtype", kind), ("port", port_text.as_str()), ("requestid", request_id.as_str())];
         let error = session.open(&headers("error")).await?;
         error.sink.close().await?;
         let data = session.open(&headers("data")).await?;

@@ -35,7 +35,8 @@ pub async fn upgrade(url: &str, protocols: &[String]) -> io::Result<Upgraded> {
 
 async fn upgrade_now(url: &str, protocols: &[String]) -> io::Result<Upgraded> {
     let uri: http::Uri = url.parse().map_err(io::Error::other)?;
-    let authority = uri.authority().ok_or_else(|| io::Error::other("the runtime gave a URL without a host"))?;
+    let authority =
+        uri.authority().ok_or_else(|| io::Error::other("the runtime gave a URL without a host"))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut stream = TcpStream::connect(authority.as_str()).await?;
     stream.set_nodelay(true)?;
@@ -107,5 +108,9 @@ pub async fn pass_through<B: Send + 'static>(url: &str, request: Request<B>) -> 
 /// Values of X-Stream-Protocol-Version, one header each or with commas.
 fn offered_protocols(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all("x-stream-protocol-version").iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
+    values
+        .flat_map(|value| value.split(','))
+        .map(|value| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
+        .collect()
 }

@@ -68,7 +68,8 @@ where
             Err(error) => tracing::debug!(%error, "a client hung up before its upgrade"),
         }
     });
-    let mut headers = vec![("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", &answer)];
+    let mut headers =
+        vec![("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", &answer)];
     if !protocol.is_empty() {
         headers.push(("sec-websocket-protocol", protocol));
     }

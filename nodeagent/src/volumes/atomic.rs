@@ -90,7 +90,9 @@ fn holds(version: &Path, payload: &Payload) -> bool {
     }
     let expected: BTreeSet<String> = payload.keys().cloned().collect();
     found == expected
-        && payload.iter().all(|(path, file)| std::fs::read(version.join(path)).is_ok_and(|data| data == file.data))
+        && payload
+            .iter()
+            .all(|(path, file)| std::fs::read(version.join(path)).is_ok_and(|data| data == file.data))
 }
 
 fn files_below(root: &Path, dir: &Path, found: &mut BTreeSet<String>) -> io::Result<()> {

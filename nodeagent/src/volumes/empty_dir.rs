@@ -16,7 +16,11 @@ pub fn set_up(path: &Path, source: &EmptyDirVolumeSource, fs_group: Option<i64>)
     match source.medium.as_deref() {
         None | Some("") => {}
         Some("Memory") => {
-            let size = source.size_limit.as_ref().and_then(resources::units).and_then(|size| u64::try_from(size).ok());
+            let size = source
+                .size_limit
+                .as_ref()
+                .and_then(resources::units)
+                .and_then(|size| u64::try_from(size).ok());
             mounts::tmpfs(path, size.filter(|size| *size > 0))?;
             open_to_all(path)?;
         }
@@ -40,5 +44,6 @@ pub fn directory(path: &Path) -> Result<(), VolumeError> {
 }
 
 fn open_to_all(path: &Path) -> Result<(), VolumeError> {
-    std::fs::set_permissions(path, Permissions::from_mode(0o777)).map_err(VolumeError::kernel("change the mode of", path))
+    std::fs::set_permissions(path, Permissions::from_mode(0o777))
+        .map_err(VolumeError::kernel("change the mode of", path))
 }

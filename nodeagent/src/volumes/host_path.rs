@@ -43,10 +43,12 @@ pub fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
 
 fn make_directory(path: &Path) -> Result<(), VolumeError> {
     std::fs::create_dir_all(path).map_err(VolumeError::kernel("create", path))?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(VolumeError::kernel("change the mode of", path))
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))
+        .map_err(VolumeError::kernel("change the mode of", path))
 }
 
 fn make_file(path: &Path) -> Result<(), VolumeError> {
     std::fs::File::create(path).map_err(VolumeError::kernel("create", path))?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o644)).map_err(VolumeError::kernel("change the mode of", path))
+    std::fs::set_permissions(path, Permissions::from_mode(0o644))
+        .map_err(VolumeError::kernel("change the mode of", path))
 }

@@ -49,7 +49,8 @@ pub fn unmount_below(dir: &Path) -> io::Result<()> {
 /// Mount points below `dir` in the order of mounting.
 fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| PathBuf::from(unescape(field)));
+    let points =
+        table.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| PathBuf::from(unescape(field)));
     Ok(points.filter(|point| point.starts_with(dir)).collect())
 }
 

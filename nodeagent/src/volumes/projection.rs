@@ -90,7 +90,11 @@ async fn config_map(
     name: &str,
     items: Items<'_>,
 ) -> Result<Payload, VolumeError> {
-    let found = context.objects.config_map(namespace, name).await.map_err(|error| VolumeError::Source(error.to_string()))?;
+    let found = context
+        .objects
+        .config_map(namespace, name)
+        .await
+        .map_err(|error| VolumeError::Source(error.to_string()))?;
     let Some(ConfigMap { data, binary_data, .. }) = found else {
         return missing(items, format!("configmap {name:?} not found"));
     };
@@ -100,8 +104,17 @@ async fn config_map(
     choose(all, items, "config")
 }
 
-async fn secret(context: Context<'_>, namespace: &str, name: &str, items: Items<'_>) -> Result<Payload, VolumeError> {
-    let found = context.objects.secret(namespace, name).await.map_err(|error| VolumeError::Source(error.to_string()))?;
+async fn secret(
+    context: Context<'_>,
+    namespace: &str,
+    name: &str,
+    items: Items<'_>,
+) -> Result<Payload, VolumeError> {
+    let found = context
+        .objects
+        .secret(namespace, name)
+        .await
+        .map_err(|error| VolumeError::Source(error.to_string()))?;
     let Some(Secret { data, .. }) = found else {
         return missing(items, format!("secret {name:?} not found"));
     };
@@ -169,11 +182,14 @@ async fn token(
         audience: source.audience.clone().unwrap_or_default(),
         expiration_seconds: source.expiration_seconds.unwrap_or(3600),
     };
-    let token = context.objects.token(key, context.now).await.map_err(|error| {
-        VolumeError::Source(format!("failed to fetch token: {error}"))
-    })?;
+    let token = context
+        .objects
+        .token(key, context.now)
+        .await
+        .map_err(|error| VolumeError::Source(format!("failed to fetch token: {error}")))?;
     let owner = common_user(pod);
-    let has_group = spec::spec(pod).security_context.as_ref().is_some_and(|context| context.fs_group.is_some());
+    let has_group =
+        spec::spec(pod).security_context.as_ref().is_some_and(|context| context.fs_group.is_some());
     // With an owner or a group of its own nobody else need read it.
     let mode = if owner.is_some() || has_group { 0o600 } else { mode };
     Ok([(source.path.clone(), File { owner, ..file(token.into_bytes(), mode) })].into())

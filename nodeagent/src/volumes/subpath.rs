@@ -21,7 +21,8 @@ pub fn bind(volume: &Path, sub_path: &str, target: &Path) -> Result<(), VolumeEr
         .map_err(|error| VolumeError::kernel("open", volume)(error.into()))?;
     let found = match open_beneath(&root, relative) {
         Err(Errno::NOENT) => {
-            make_beneath(&root, relative).map_err(|error| VolumeError::kernel("create", &volume.join(relative))(error.into()))?;
+            make_beneath(&root, relative)
+                .map_err(|error| VolumeError::kernel("create", &volume.join(relative))(error.into()))?;
             open_beneath(&root, relative)
         }
         other => other,
@@ -57,15 +58,13 @@ fn prepare_target(found: &OwnedFd, target: &Path) -> Result<(), VolumeError> {
         // Of the container before this one.
         mounts::unmount_below(target).map_err(VolumeError::kernel("unmount", target))?;
     }
-    let metadata = rustix::fs::fstat(found).map_err(|error| VolumeError::kernel("look at", target)(error.into()))?;
+    let metadata =
+        rustix::fs::fstat(found).map_err(|error| VolumeError::kernel("look at", target)(error.into()))?;
     let is_directory = rustix::fs::FileType::from_raw_mode(metadata.st_mode).is_dir();
     if let Some(parent) = target.parent() {
         std::fs::create_dir_all(parent).map_err(VolumeError::kernel("create", parent))?;
     }
-    let result = if is_directory {
-        std::fs::create_dir_all(target)
-    } else {
-        std::fs::File::create(target).map(drop)
-    };
+    let result =
+        if is_directory { std::fs::create_dir_all(target) } else { std::fs::File::create(target).map(drop) };
     result.map_err(VolumeError::kernel("create", target))
 }

@@ -108,14 +108,20 @@ impl Api {
         }
         if parts.method == Method::POST && path.ends_with("/token") {
             let status = json!({"token": "a.b.c", "expirationTimestamp": "2099-01-01T00:00:00Z"});
-            return reply(StatusCode::CREATED, &json!({"kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []}, "status": status}));
+            return reply(
+                StatusCode::CREATED,
+                &json!({"kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []}, "status": status}),
+            );
         }
         let object = path.strip_suffix("/status").unwrap_or(&path).to_owned();
         match parts.method {
             Method::GET if is_collection(&path) => {
                 let items = self.all(&path);
                 let revision = self.0.revision.lock().expect("lock").to_string();
-                reply(StatusCode::OK, &json!({"kind": "List", "metadata": {"resourceVersion": revision}, "items": items}))
+                reply(
+                    StatusCode::OK,
+                    &json!({"kind": "List", "metadata": {"resourceVersion": revision}, "items": items}),
+                )
             }
             Method::GET => self.get(&object).map_or_else(not_found, |object| reply(StatusCode::OK, &object)),
             Method::POST => reply(StatusCode::CREATED, &self.put(&path, body)),
@@ -130,7 +136,10 @@ impl Api {
             Method::DELETE => {
                 let grace = body["gracePeriodSeconds"].as_i64().unwrap_or(30);
                 self.delete(&object, grace);
-                reply(StatusCode::OK, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+                reply(
+                    StatusCode::OK,
+                    &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+                )
             }
             _ => not_found(),
         }
@@ -157,11 +166,14 @@ impl Api {
 fn matches_all(collection: &str, path: &str) -> bool {
     let kind = collection.rsplit('/').next().unwrap_or_default();
     let parts: Vec<&str> = path.split('/').collect();
-    !collection.contains("/namespaces/") && parts.contains(&"namespaces") && parts.iter().rev().nth(1) == Some(&kind)
+    !collection.contains("/namespaces/")
+        && parts.contains(&"namespaces")
+        && parts.iter().rev().nth(1) == Some(&kind)
 }
 
 fn is_collection(path: &str) -> bool {
-    const KINDS: [&str; 8] = ["pods", "services", "nodes", "configmaps", "secrets", "events", "leases", "serviceaccounts"];
+    const KINDS: [&str; 8] =
+        ["pods", "services", "nodes", "configmaps", "secrets", "events", "leases", "serviceaccounts"];
     path.rsplit('/').next().is_some_and(|last| KINDS.contains(&last))
 }
 

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-const APPLETS: [&str; 14] =
-    ["sh", "sleep", "cat", "echo", "httpd", "wget", "ls", "mkdir", "id", "env", "head", "true", "false", "test"];
+const APPLETS: [&str; 14] = [
+    "sh", "sleep", "cat", "echo", "httpd", "wget", "ls", "mkdir", "id", "env", "head", "true", "false",
+    "test",
+];
 
 /// Writes an archive that `ctr images import` takes.
 pub fn write(path: &Path, name: &str, command: &[&str]) -> std::io::Result<()> {

@@ -41,7 +41,9 @@ fn missing() -> Option<String> {
         return Some("root".into());
     }
     let needed = ["/usr/lib/cni/bridge", "/usr/lib/cni/portmap", "/bin/busybox"];
-    let found = |name: &str| ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|dir| Path::new(dir).join(name).exists());
+    let found = |name: &str| {
+        ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|dir| Path::new(dir).join(name).exists())
+    };
     let programs = ["containerd", "runc", "ctr", "nsenter", "ip"];
     let path = needed.into_iter().find(|path| !Path::new(path).exists()).map(str::to_owned);
     path.or_else(|| programs.into_iter().find(|program| !found(program)).map(str::to_owned))

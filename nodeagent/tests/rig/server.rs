@@ -47,7 +47,9 @@ impl Pki {
 
     async fn connect(&self, who: Option<(&str, &str)>) -> TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.authority_pem.as_bytes()).expect("pem")).expect("a root");
+        roots
+            .add(CertificateDer::from_pem_slice(self.authority_pem.as_bytes()).expect("pem"))
+            .expect("a root");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -72,7 +74,10 @@ impl Pki {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
         tokio::spawn(connection);
-        let request = http::Request::get(path).header("host", "node").body(Empty::<bytes::Bytes>::new()).expect("a request");
+        let request = http::Request::get(path)
+            .header("host", "node")
+            .body(Empty::<bytes::Bytes>::new())
+            .expect("a request");
         let response = sender.send_request(request).await.expect("an answer");
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.expect("a body").to_bytes();
@@ -88,7 +93,8 @@ impl Pki {
         let mut request = format!("wss://{ADDRESS}{path}").into_client_request().expect("a request");
         request.headers_mut().insert("sec-websocket-protocol", protocol.parse().expect("a value"));
         let stream = self.connect(Some(API_SERVER)).await;
-        let (mut socket, response) = tokio_tungstenite::client_async(request, stream).await.expect("an upgrade");
+        let (mut socket, response) =
+            tokio_tungstenite::client_async(request, stream).await.expect("an upgrade");
         assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
         for message in messages {
             socket.send(Message::Binary(message.to_vec().into())).await.expect("sent");
@@ -117,7 +123,10 @@ fn channel(answers: &[Vec<u8>], number: u8) -> String {
 pub async fn ask(pki: &Pki) {
     assert_eq!(pki.get_as(None, "/healthz").await, (401, "Unauthorized".into()));
     let (status, text) = pki.get_as(Some(("eve", "people")), "/pods").await;
-    assert_eq!((status, text.as_str()), (403, "Forbidden (user=eve, verb=get, resource=nodes, subresource(s)=[proxy])"));
+    assert_eq!(
+        (status, text.as_str()),
+        (403, "Forbidden (user=eve, verb=get, resource=nodes, subresource(s)=[proxy])")
+    );
     assert_eq!(pki.get_as(Some(("root", "system:masters")), "/healthz").await, (200, "ok".into()));
     let (status, pods) = pki.get("/pods").await;
     assert!(status == 200 && pods.contains("\"phase\":\"Running\""), "{pods}");
@@ -131,7 +140,10 @@ async fn logs(pki: &Pki) {
     assert_eq!(pki.get(path).await, (200, "hello from blue\nbad\n".into()));
     assert_eq!(pki.get(&format!("{path}?tailLines=1")).await, (200, "bad\n".into()));
     let (status, text) = pki.get(&format!("{path}?previous=true")).await;
-    assert_eq!((status, text.as_str()), (400, "previous terminated container \"web\" in pod \"web\" not found"));
+    assert_eq!(
+        (status, text.as_str()),
+        (400, "previous terminated container \"web\" in pod \"web\" not found")
+    );
     assert_eq!(pki.get("/containerLogs/default/nope/web").await.0, 404);
 }
 

@@ -28,7 +28,8 @@ impl Agent {
         options.cni_conf_dir = Some(dir.join("cni/net.d"));
         options.cni_state_dir = dir.join("cni/ipam");
         options.runtime_endpoint = dir.join("containerd.sock").to_string_lossy().into_owned();
-        options.cgroup_root = format!("/kontiki-rig/{}/kubepods", dir.file_name().expect("a name").to_string_lossy());
+        options.cgroup_root =
+            format!("/kontiki-rig/{}/kubepods", dir.file_name().expect("a name").to_string_lossy());
         options.restrict_oom_score_adj = true;
         options.tls = Some(pki.server());
         let stop = CancellationToken::new();
@@ -44,12 +45,25 @@ impl Agent {
 }
 
 pub fn tell(dir: &Path) {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_test_writer()
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let api = Api::new();
-        api.put("/api/v1/namespaces/default/configmaps", json!({"metadata": {"name": "settings"}, "data": {"color": "blue"}}));
-        api.put("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": "keys"}, "data": {"token": "czNjcjN0"}}));
+        api.put(
+            "/api/v1/namespaces/default/configmaps",
+            json!({"metadata": {"name": "settings"}, "data": {"color": "blue"}}),
+        );
+        api.put(
+            "/api/v1/namespaces/default/secrets",
+            json!({"metadata": {"name": "keys"}, "data": {"token": "czNjcjN0"}}),
+        );
         let pki = Pki::new();
         let agent = Agent::start(&api, &pki, dir);
         registration(&api).await;
@@ -95,7 +109,10 @@ async fn registration(api: &Api) {
     assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], "node-a");
     assert_eq!(node["status"]["addresses"][0], json!({"type": "InternalIP", "address": "172.30.0.1"}));
     let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-a";
-    let holder = eventually(api, lease, "a lease", |lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned)).await;
+    let holder = eventually(api, lease, "a lease", |lease| {
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    })
+    .await;
     assert_eq!(holder, "node-a");
 }
 
@@ -138,16 +155,32 @@ async fn a_pod_runs(api: &Api, dir: &Path) -> String {
     assert_eq!(status["qosClass"], "Burstable");
     assert!(status["podIP"].as_str().is_some_and(|ip| ip.starts_with("10.244.1.")), "{status:#}");
     let container = &status["containerStatuses"][0];
-    assert_eq!((&container["ready"], &container["started"], &container["restartCount"]), (&json!(true), &json!(true), &json!(0)));
+    assert_eq!(
+        (&container["ready"], &container["started"], &container["restartCount"]),
+        (&json!(true), &json!(true), &json!(0))
+    );
     let uid = pod["metadata"]["uid"].as_str().expect("a uid");
     let log = std::fs::read_to_string(dir.join(format!("pods/default_web_{uid}/web/0.log"))).expect("a log");
     assert!(log.contains(" stdout F hello from blue\n"), "{log}");
     assert!(log.contains(" stderr F bad\n"), "{log}");
     let volumes = dir.join(format!("kubelet/pods/{uid}/volumes"));
-    assert_eq!(std::fs::read_to_string(volumes.join("kubernetes.io~configmap/settings/color")).expect("a file"), "blue");
-    assert_eq!(std::fs::read_to_string(volumes.join("kubernetes.io~secret/keys/token")).expect("a file"), "s3cr3t");
-    assert_eq!(std::fs::read_to_string(volumes.join("kubernetes.io~projected/api/labels")).expect("a file"), "app=\"web\"");
-    let id = container["containerID"].as_str().and_then(|id| id.strip_prefix("containerd://")).expect("an id").to_owned();
+    assert_eq!(
+        std::fs::read_to_string(volumes.join("kubernetes.io~configmap/settings/color")).expect("a file"),
+        "blue"
+    );
+    assert_eq!(
+        std::fs::read_to_string(volumes.join("kubernetes.io~secret/keys/token")).expect("a file"),
+        "s3cr3t"
+    );
+    assert_eq!(
+        std::fs::read_to_string(volumes.join("kubernetes.io~projected/api/labels")).expect("a file"),
+        "app=\"web\""
+    );
+    let id = container["containerID"]
+        .as_str()
+        .and_then(|id| id.strip_prefix("containerd://"))
+        .expect("an id")
+        .to_owned();
     for (command, expected) in [
         (vec!["cat", "/settings/color"], "blue"),
         (vec!["cat", "/one"], "blue"),
@@ -188,7 +221,9 @@ async fn deletion(api: &Api, dir: &Path) {
     api.delete(&format!("{PODS}/web"), 5);
     eventually(api, &format!("{PODS}/web"), "the pod is gone", |pod| pod.is_null().then_some(())).await;
     let start = Instant::now();
-    while dir.join(format!("kubelet/pods/{uid}")).exists() || dir.join(format!("pods/default_web_{uid}")).exists() {
+    while dir.join(format!("kubelet/pods/{uid}")).exists()
+        || dir.join(format!("pods/default_web_{uid}")).exists()
+    {
         assert!(start.elapsed() < Duration::from_secs(20), "directories stay");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -210,9 +245,15 @@ async fn crash_loop(api: &Api) {
     .await;
     assert_eq!(container["restartCount"], 1);
     let end = &container["lastState"]["terminated"];
-    assert_eq!((&end["exitCode"], &end["reason"], &end["message"]), (&json!(3), &json!("Error"), &json!("last words\n")));
+    assert_eq!(
+        (&end["exitCode"], &end["reason"], &end["message"]),
+        (&json!(3), &json!("Error"), &json!("last words\n"))
+    );
     let message = container["state"]["waiting"]["message"].as_str().expect("a message");
-    assert!(message.starts_with("back-off 10s restarting failed container=c pod=crash_default("), "{message}");
+    assert!(
+        message.starts_with("back-off 10s restarting failed container=c pod=crash_default("),
+        "{message}"
+    );
     api.delete(&format!("{PODS}/crash"), 1);
     eventually(api, &format!("{PODS}/crash"), "the pod is gone", |pod| pod.is_null().then_some(())).await;
 }
@@ -242,7 +283,8 @@ async fn failing_probe_restarts(api: &Api) {
     api.put(PODS, pod);
     eventually(api, &format!("{PODS}/sick"), "the container is restarted", |pod| {
         let container = &pod["status"]["containerStatuses"][0];
-        (container["restartCount"] == 1 && container["lastState"]["terminated"]["exitCode"] == 137).then_some(())
+        (container["restartCount"] == 1 && container["lastState"]["terminated"]["exitCode"] == 137)
+            .then_some(())
     })
     .await;
 }

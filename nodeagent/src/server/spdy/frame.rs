@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn header_blocks_are_one_zlib_stream() {
         let mut encoder = Encoder::default();
-        let block = |kind: &str, encoder: &mut Encoder| encoder.header_block(&[("streamtype".into(), kind.into())]);
+        let block =
+            |kind: &str, encoder: &mut Encoder| encoder.header_block(&[("streamtype".into(), kind.into())]);
         let blocks = [block("error", &mut encoder), block("stdin", &mut encoder)].concat();
         let mut plain = Vec::with_capacity(1024);
         flate2::Decompress::new(true)
