@@ -27,7 +27,7 @@ pub struct Options {
     pub cni_state_dir: PathBuf,
     /// The CRI socket, `unix:///run/containerd/containerd.sock` or a plain path.
     pub runtime_endpoint: String,
-    /// The parent of all pods' cgroups in every hierarchy.
+    /// The parent of all pods' cgroups in every hierarchy. Empty: the runtime has none, as the one in memory.
     pub cgroup_root: String,
     /// Negative OOM scores are clamped to zero. Needed where root lacks CAP_SYS_RESOURCE.
     pub restrict_oom_score_adj: bool,

@@ -29,7 +29,9 @@ pub async fn kill(round: &Round, kill: &Kill) -> Result<(), ()> {
         round.tell(Update::Stopping(kill.id.clone()));
     }
     let since = begun.unwrap_or_else(Timestamp::now);
-    let left = |now: Timestamp| whole.saturating_sub(std_duration(now.duration_since(since)));
+    // Only whole seconds count as used, as the runtime is told whole seconds.
+    let used = |now: Timestamp| Duration::from_secs(std_duration(now.duration_since(since)).as_secs());
+    let left = |now: Timestamp| whole.saturating_sub(used(now));
     let hook = container.and_then(|container| container.lifecycle.as_ref()?.pre_stop.as_ref());
     if let (Some(hook), Some(container), None) = (hook, container, begun)
         && !whole.is_zero()

@@ -22,7 +22,7 @@ pub struct Fake {
 #[derive(Default)]
 struct State {
     next: u32,
-    /// Nanoseconds that have passed; every call takes one.
+    /// The last time that was given out; no two are the same.
     clock: i64,
     sandboxes: BTreeMap<String, (api::PodSandboxConfig, bool, i64)>,
     containers: BTreeMap<String, Held>,
@@ -92,7 +92,8 @@ impl Fake {
 
 impl State {
     fn tick(&mut self) -> i64 {
-        self.clock += 1;
+        let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+        self.clock = now.max(self.clock + 1);
         self.clock
     }
 
