@@ -70,7 +70,9 @@ fn typed(ty: &str, reached: &mut Vec<String>) -> Object {
     let tree = match ty {
         "any" => json!({}),
         "string" | "boolean" | "object" => json!({ "type": ty }),
-        "integer|string" => json!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"}),
+        "integer|string" => {
+            json!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"})
+        }
         "string|number" => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
         _ => match (ty.strip_prefix("[]"), ty.strip_prefix("map:")) {
             (Some(item), _) => json!({"type": "array", "items": nested(item, reached)}),
@@ -93,7 +95,11 @@ fn nested(ty: &str, reached: &mut Vec<String>) -> Tree {
     let mut schema = typed(ty, reached);
     if let Some(reference) = schema.remove("$ref") {
         let pointer = reference.as_str().is_some_and(|reference| reference.ends_with(".JSONSchemaProps"));
-        return if pointer { json!({"$ref": reference}) } else { json!({"allOf": [{"$ref": reference}], "default": {}}) };
+        return if pointer {
+            json!({"$ref": reference})
+        } else {
+            json!({"allOf": [{"$ref": reference}], "default": {}})
+        };
     }
     match ty {
         "string" => schema.insert("default".to_owned(), "".into()),
@@ -116,7 +122,8 @@ fn extend(schema: &mut Object, extensions: &str) {
                 schema.insert(name, value);
             }
             "gvk" => {
-                let kinds: Vec<Tree> = value.as_array().into_iter().flatten().filter_map(Tree::as_str).map(kind).collect();
+                let kinds: Vec<Tree> =
+                    value.as_array().into_iter().flatten().filter_map(Tree::as_str).map(kind).collect();
                 schema.insert("x-kubernetes-group-version-kind".to_owned(), Tree::Array(kinds));
             }
             name => {

@@ -85,9 +85,16 @@ mod tests {
     fn kubectl_finds_what_it_asks_for() {
         let document = apps();
         let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-        assert_eq!(patch["x-kubernetes-group-version-kind"], json!({"group": "apps", "version": "v1", "kind": "Deployment"}));
-        let parameters: Vec<&str> =
-            patch["parameters"].as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
+        assert_eq!(
+            patch["x-kubernetes-group-version-kind"],
+            json!({"group": "apps", "version": "v1", "kind": "Deployment"})
+        );
+        let parameters: Vec<&str> = patch["parameters"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|one| one["name"].as_str())
+            .collect();
         assert_eq!(parameters, ["dryRun", "fieldManager", "fieldValidation", "force"]);
         let list = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments"]["get"];
         assert_eq!(list["x-kubernetes-action"], "list");
@@ -110,6 +117,9 @@ mod tests {
         assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
         assert_eq!(containers["x-kubernetes-list-type"], "map");
         let deployment = &schemas["io.k8s.api.apps.v1.Deployment"];
-        assert_eq!(deployment["x-kubernetes-group-version-kind"], json!([{"group": "apps", "kind": "Deployment", "version": "v1"}]));
+        assert_eq!(
+            deployment["x-kubernetes-group-version-kind"],
+            json!([{"group": "apps", "kind": "Deployment", "version": "v1"}])
+        );
     }
 }

@@ -26,7 +26,8 @@ enum Body {
     Options,
 }
 
-const WRITE: &[(&str, &str)] = &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
+const WRITE: &[(&str, &str)] =
+    &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
 const PATCHING: &[(&str, &str)] =
     &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")];
 const DELETING: &[(&str, &str)] = &[
@@ -54,13 +55,28 @@ const PATCH_TYPES: [&str; 4] = [
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 ];
-const MEDIA_TYPES: [&str; 3] = ["application/json", "application/vnd.kubernetes.protobuf", "application/yaml"];
+const MEDIA_TYPES: [&str; 3] =
+    ["application/json", "application/vnd.kubernetes.protobuf", "application/yaml"];
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 
 const COLLECTION: [Operation; 3] = [
-    Operation { method: "get", word: "list", action: "list", verb: "list", parameters: LISTING, body: Body::None },
-    Operation { method: "post", word: "create", action: "post", verb: "create", parameters: WRITE, body: Body::Object },
+    Operation {
+        method: "get",
+        word: "list",
+        action: "list",
+        verb: "list",
+        parameters: LISTING,
+        body: Body::None,
+    },
+    Operation {
+        method: "post",
+        word: "create",
+        action: "post",
+        verb: "create",
+        parameters: WRITE,
+        body: Body::Object,
+    },
     Operation {
         method: "delete",
         word: "deleteCollection",
@@ -72,13 +88,40 @@ const COLLECTION: [Operation; 3] = [
 ];
 const ITEM: [Operation; 4] = [
     Operation { method: "get", word: "read", action: "get", verb: "get", parameters: &[], body: Body::None },
-    Operation { method: "put", word: "replace", action: "put", verb: "update", parameters: WRITE, body: Body::Object },
-    Operation { method: "patch", word: "patch", action: "patch", verb: "patch", parameters: PATCHING, body: Body::Patch },
-    Operation { method: "delete", word: "delete", action: "delete", verb: "delete", parameters: DELETING, body: Body::Options },
+    Operation {
+        method: "put",
+        word: "replace",
+        action: "put",
+        verb: "update",
+        parameters: WRITE,
+        body: Body::Object,
+    },
+    Operation {
+        method: "patch",
+        word: "patch",
+        action: "patch",
+        verb: "patch",
+        parameters: PATCHING,
+        body: Body::Patch,
+    },
+    Operation {
+        method: "delete",
+        word: "delete",
+        action: "delete",
+        verb: "delete",
+        parameters: DELETING,
+        body: Body::Options,
+    },
 ];
 /// A subresource that is only posted to (binding, eviction, token).
-const POSTED: Operation =
-    Operation { method: "post", word: "create", action: "post", verb: "create", parameters: WRITE, body: Body::Object };
+const POSTED: Operation = Operation {
+    method: "post",
+    word: "create",
+    action: "post",
+    verb: "create",
+    parameters: WRITE,
+    body: Body::Object,
+};
 
 /// What an operation is about.
 struct Subject<'a> {
@@ -108,7 +151,14 @@ pub(super) fn paths(resource: &Resource, paths: &mut Object, wanted: &mut Vec<St
     insert(paths, collection, &COLLECTION, &resource.verbs, &subject, wanted);
     insert(paths, item.clone(), &ITEM, &resource.verbs, &subject, wanted);
     if resource.namespaced() {
-        insert(paths, format!("{base}/{}", resource.plural), &COLLECTION[..1], &resource.verbs, &subject, wanted);
+        insert(
+            paths,
+            format!("{base}/{}", resource.plural),
+            &COLLECTION[..1],
+            &resource.verbs,
+            &subject,
+            wanted,
+        );
     }
     for subresource in &resource.subresources {
         let subject = of_subresource(resource, subresource);
@@ -142,7 +192,8 @@ fn insert(
     let namespaced = path.contains("{namespace}");
     let mut item = Object::new();
     for operation in operations.iter().filter(|operation| verbs.contains(&operation.verb)) {
-        let word = if namespaced { format!("{}Namespaced", operation.word) } else { operation.word.to_owned() };
+        let word =
+            if namespaced { format!("{}Namespaced", operation.word) } else { operation.word.to_owned() };
         item.insert(operation.method.to_owned(), write(operation, subject, &word, wanted));
     }
     if item.is_empty() {
@@ -165,7 +216,8 @@ fn insert(
 
 fn write(operation: &Operation, subject: &Subject<'_>, word: &str, wanted: &mut Vec<String>) -> Tree {
     let (group, version, kind) = subject.kind;
-    let parameters: Vec<Tree> = operation.parameters.iter().map(|(name, ty)| query_parameter(name, ty)).collect();
+    let parameters: Vec<Tree> =
+        operation.parameters.iter().map(|(name, ty)| query_parameter(name, ty)).collect();
     let answer = match operation.action {
         "list" => subject.list.or(subject.definition),
         "deletecollection" => Some(STATUS),

@@ -22,7 +22,12 @@ pub fn decode(definition: &str, bytes: &[u8]) -> Result<Tree, ProtobufError> {
     Ok(Tree::Object(object))
 }
 
-fn read(message: &'static Message, bytes: &[u8], into: &mut Map<String, Tree>, depth: usize) -> Result<(), ProtobufError> {
+fn read(
+    message: &'static Message,
+    bytes: &[u8],
+    into: &mut Map<String, Tree>,
+    depth: usize,
+) -> Result<(), ProtobufError> {
     if depth > DEPTH_MAX {
         return Err(ProtobufError::TooDeep);
     }
@@ -85,7 +90,9 @@ fn single(
     value: Value<'_>,
     depth: usize,
 ) -> Result<Option<Tree>, ProtobufError> {
-    let Type::Message(link) = field.ty else { return scalar::decode(field.ty, value, message.name, field.name) };
+    let Type::Message(link) = field.ty else {
+        return scalar::decode(field.ty, value, message.name, field.name);
+    };
     let malformed = ProtobufError::Malformed { message: message.name };
     let Value::Bytes(bytes) = value else { return Err(malformed) };
     let mut object = Map::new();
@@ -96,7 +103,12 @@ fn single(
     Ok(Some(Tree::Object(object)))
 }
 
-fn wrapped(message: &'static Message, field: &Field, bytes: &[u8], depth: usize) -> Result<Vec<Tree>, ProtobufError> {
+fn wrapped(
+    message: &'static Message,
+    field: &Field,
+    bytes: &[u8],
+    depth: usize,
+) -> Result<Vec<Tree>, ProtobufError> {
     let mut items = Vec::new();
     let mut reader = Reader::new(bytes, message.name);
     while let Some((number, value)) = reader.field()? {
@@ -119,7 +131,9 @@ fn entry(
         match (number, value) {
             (1, Value::Bytes(bytes)) => {
                 let text = std::str::from_utf8(bytes);
-                key = text.map_err(|_| ProtobufError::NotText { message: message.name, field: field.name })?.to_owned();
+                key = text
+                    .map_err(|_| ProtobufError::NotText { message: message.name, field: field.name })?
+                    .to_owned();
             }
             (2, Value::Bytes(bytes)) if field.cardinality == Cardinality::MapOfWrappedLists => {
                 tree = Some(Tree::Array(wrapped(message, field, bytes, depth)?));

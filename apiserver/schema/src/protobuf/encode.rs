@@ -30,9 +30,13 @@ fn write(message: &Message, object: &Map<String, Tree>, out: &mut Vec<u8>) {
             (Cardinality::List, Some(Tree::Array(items))) => {
                 items.iter().for_each(|item| single(field, field.number, item, out));
             }
-            (Cardinality::WrappedList, Some(Tree::Array(items))) => put_bytes(out, field.number, &wrapped(field, items)),
+            (Cardinality::WrappedList, Some(Tree::Array(items))) => {
+                put_bytes(out, field.number, &wrapped(field, items))
+            }
             (Cardinality::Map | Cardinality::MapOfWrappedLists, Some(Tree::Object(entries))) => {
-                entries.iter().for_each(|(key, value)| put_bytes(out, field.number, &entry(field, key, value)));
+                entries
+                    .iter()
+                    .for_each(|(key, value)| put_bytes(out, field.number, &entry(field, key, value)));
             }
             (Cardinality::One, Some(value)) => single(field, field.number, value, out),
             // A tree of another form than the schema's was refused on its way in.
@@ -70,7 +74,9 @@ fn entry(field: &Field, key: &str, value: &Tree) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_bytes(&mut bytes, 1, key.as_bytes());
     match (field.cardinality, value) {
-        (Cardinality::MapOfWrappedLists, Tree::Array(items)) => put_bytes(&mut bytes, 2, &wrapped(field, items)),
+        (Cardinality::MapOfWrappedLists, Tree::Array(items)) => {
+            put_bytes(&mut bytes, 2, &wrapped(field, items))
+        }
         _ => single(field, 2, value, &mut bytes),
     }
     bytes

@@ -24,7 +24,9 @@ pub(super) fn decode(
         (Type::Bool, Value::Varint(number)) => Tree::Bool(number != 0),
         (Type::Int32, Value::Varint(number)) => Tree::from(i64::from(number as i32)),
         (Type::Int64, Value::Varint(number)) => Tree::from(number as i64),
-        (Type::Double, Value::Fixed64(bits)) => Number::from_f64(f64::from_bits(bits)).map_or(Tree::Null, Tree::Number),
+        (Type::Double, Value::Fixed64(bits)) => {
+            Number::from_f64(f64::from_bits(bits)).map_or(Tree::Null, Tree::Number)
+        }
         (Type::Quantity, Value::Bytes(bytes)) => match only_field(bytes, 1, message)? {
             Some(Value::Bytes(quantity)) => Tree::String(text(quantity, message, field)?),
             _ => Tree::String("0".to_owned()),
@@ -40,7 +42,11 @@ pub(super) fn decode(
     }))
 }
 
-fn only_field<'a>(bytes: &'a [u8], wanted: u32, message: &'static str) -> Result<Option<Value<'a>>, ProtobufError> {
+fn only_field<'a>(
+    bytes: &'a [u8],
+    wanted: u32,
+    message: &'static str,
+) -> Result<Option<Value<'a>>, ProtobufError> {
     let mut reader = Reader::new(bytes, message);
     let mut found = None;
     while let Some((number, value)) = reader.field()? {
@@ -85,8 +91,9 @@ fn time(bytes: &[u8], micro: bool, message: &'static str) -> Result<Option<Tree>
             _ => {}
         }
     }
-    let timestamp =
-        Timestamp::new(seconds, nanoseconds).map_err(|_| ProtobufError::Malformed { message })?.to_zoned(TimeZone::UTC);
+    let timestamp = Timestamp::new(seconds, nanoseconds)
+        .map_err(|_| ProtobufError::Malformed { message })?
+        .to_zoned(TimeZone::UTC);
     let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
     Ok(Some(Tree::String(timestamp.strftime(format).to_string())))
 }
@@ -95,7 +102,9 @@ fn time(bytes: &[u8], micro: bool, message: &'static str) -> Result<Option<Tree>
 pub(super) fn encode(out: &mut Vec<u8>, number: u32, ty: Type, tree: &Tree) {
     match (ty, tree) {
         (Type::String, Tree::String(text)) => put_bytes(out, number, text.as_bytes()),
-        (Type::Bytes, Tree::String(text)) => put_bytes(out, number, &STANDARD.decode(text).unwrap_or_default()),
+        (Type::Bytes, Tree::String(text)) => {
+            put_bytes(out, number, &STANDARD.decode(text).unwrap_or_default())
+        }
         (Type::Bool, Tree::Bool(value)) => put_number(out, number, u64::from(*value)),
         (Type::Int32 | Type::Int64, Tree::Number(value)) => {
             put_number(out, number, value.as_i64().unwrap_or_default() as u64);
@@ -103,7 +112,9 @@ pub(super) fn encode(out: &mut Vec<u8>, number: u32, ty: Type, tree: &Tree) {
         (Type::Double, Tree::Number(value)) => {
             super::wire::put_double(out, number, value.as_f64().unwrap_or_default());
         }
-        (Type::Quantity, tree) => put_bytes(out, number, &inner(|inner| put_bytes(inner, 1, quantity(tree).as_bytes()))),
+        (Type::Quantity, tree) => {
+            put_bytes(out, number, &inner(|inner| put_bytes(inner, 1, quantity(tree).as_bytes())))
+        }
         (Type::IntOrString, Tree::String(text)) => {
             let value = inner(|inner| {
                 put_number(inner, 1, 1);

@@ -22,12 +22,18 @@ fn every_odd_type_survives() {
         "io.k8s.api.core.v1.ServicePort",
         json!({"port": -1, "targetPort": "http", "protocol": "TCP", "name": "", "nodePort": 0}),
     );
-    there_and_back("io.k8s.api.coordination.v1.LeaseSpec", json!({"renewTime": "2026-01-02T03:04:05.000006Z"}));
+    there_and_back(
+        "io.k8s.api.coordination.v1.LeaseSpec",
+        json!({"renewTime": "2026-01-02T03:04:05.000006Z"}),
+    );
     there_and_back(
         "io.k8s.api.core.v1.ResourceRequirements",
         json!({"limits": {"cpu": "500m", "memory": "1Gi"}}),
     );
-    there_and_back("io.k8s.api.authentication.v1.UserInfo", json!({"extra": {"scopes": ["a", "b"], "none": []}}));
+    there_and_back(
+        "io.k8s.api.authentication.v1.UserInfo",
+        json!({"extra": {"scopes": ["a", "b"], "none": []}}),
+    );
     there_and_back(
         "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry",
         json!({"fieldsV1": {"f:data": {".": {}}}, "time": "2026-01-02T03:04:05Z"}),
@@ -56,14 +62,20 @@ fn hostile_bytes_are_refused() {
         assert_eq!(decode(pod, bytes).expect_err("hostile"), wanted, "{bytes:?}");
     }
     assert_eq!(unwrap(b"{}"), Err(ProtobufError::NoMagic));
-    assert_eq!(decode("io.k8s.api.core.v1.Nope", b""), Err(ProtobufError::UnknownMessage("io.k8s.api.core.v1.Nope".into())));
+    assert_eq!(
+        decode("io.k8s.api.core.v1.Nope", b""),
+        Err(ProtobufError::UnknownMessage("io.k8s.api.core.v1.Nope".into()))
+    );
 }
 
 #[test]
 fn an_envelope_says_what_is_inside() {
     let bytes = wrap("apps/v1", "Deployment", b"raw");
     let envelope = unwrap(&bytes).expect("own bytes");
-    assert_eq!((envelope.api_version.as_str(), envelope.kind.as_str(), envelope.raw), ("apps/v1", "Deployment", &b"raw"[..]));
+    assert_eq!(
+        (envelope.api_version.as_str(), envelope.kind.as_str(), envelope.raw),
+        ("apps/v1", "Deployment", &b"raw"[..])
+    );
 }
 
 /// `KUBERNETES_API_TESTDATA` names the folder of the published API module's test data, `GROUP.VERSION.KIND.{json,pb}`
@@ -80,7 +92,8 @@ fn upstream_vectors_decode_and_encode() {
         let read = |end: &str| std::fs::read(std::path::Path::new(&folder).join(format!("{stem}.{end}")));
         let (Ok(wanted), Ok(bytes)) = (read("json"), read("pb")) else { continue };
         let wanted: crate::Tree = serde_json::from_slice(&wanted).expect("JSON");
-        let definition = &crate::kind(group, version, kind).unwrap_or_else(|| panic!("{stem} is no known kind")).name;
+        let definition =
+            &crate::kind(group, version, kind).unwrap_or_else(|| panic!("{stem} is no known kind")).name;
         let envelope = unwrap(&bytes).expect("an envelope");
         let mut tree = decode(definition, envelope.raw).expect("a message");
         tree["kind"] = envelope.kind.into();
