@@ -37,17 +37,25 @@ pub(crate) async fn run(server: &Arc<Inner>) {
 async fn create(server: &Arc<Inner>, mut object: Tree) -> ApiResult<()> {
     let (group, version) = split(tree::str_at(&object, "apiVersion"));
     let word = tree::str_at(&object, "kind").to_owned();
-    let kind = catalog::all().iter().find(|kind| kind.resource.kind == word && kind.resource.group == group && kind.resource.version == version);
+    let kind = catalog::all().iter().find(|kind| {
+        kind.resource.kind == word && kind.resource.group == group && kind.resource.version == version
+    });
     let Some(kind) = kind else { return Ok(()) };
     let context = context(server, kind, &object);
-    let key = Key::new(kind.stored_as.clone(), tree::str_at(&object, "metadata.namespace"), tree::str_at(&object, "metadata.name"));
+    let key = Key::new(
+        kind.stored_as.clone(),
+        tree::str_at(&object, "metadata.namespace"),
+        tree::str_at(&object, "metadata.name"),
+    );
     if server.store.view().entry(&key).is_some() {
         return Ok(());
     }
-    schema::decode::conform(kind.schema, &mut object).map_err(|error| ApiError::Internal(error.to_string()))?;
+    schema::decode::conform(kind.schema, &mut object)
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
     schema::default::apply(kind.schema, &mut object);
     kind.strategy.default(&mut object);
-    let options = WriteOptions { dry_run: false, field_manager: String::new(), validation: FieldValidation::Ignore };
+    let options =
+        WriteOptions { dry_run: false, field_manager: String::new(), validation: FieldValidation::Ignore };
     registry::create_tree(&context, kind, object, &options).await.map(drop)
 }
 
@@ -96,7 +104,9 @@ fn authentication_config(server: &Inner) -> Tree {
 /// The Service under which the cluster reaches its servers, its Endpoints and its EndpointSlice.
 fn kubernetes_service(server: &Inner) -> Vec<Tree> {
     let config = &server.config;
-    let Some(address) = config.service_cidrs.first().and_then(|(base, _)| first_address(*base)) else { return Vec::new() };
+    let Some(address) = config.service_cidrs.first().and_then(|(base, _)| first_address(*base)) else {
+        return Vec::new();
+    };
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let mut objects = vec![json!({
         "apiVersion": "v1", "kind": "Service",

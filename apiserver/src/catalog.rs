@@ -58,7 +58,13 @@ pub struct Sub {
     pub verbs: &'static [&'static str],
 }
 
-const fn sub(group: &'static str, plural: &'static str, name: &'static str, kind: (&'static str, &'static str, &'static str), verbs: &'static [&'static str]) -> Sub {
+const fn sub(
+    group: &'static str,
+    plural: &'static str,
+    name: &'static str,
+    kind: (&'static str, &'static str, &'static str),
+    verbs: &'static [&'static str],
+) -> Sub {
     Sub { group, plural, name, kind_group: kind.0, kind_version: kind.1, kind: kind.2, verbs }
 }
 
@@ -96,9 +102,13 @@ impl Kind {
         let resource = strategy.resource();
         let schema = schema::kind(&resource.group, &resource.version, &resource.kind)?;
         let api_version = resource.api_version();
-        let stored_version = if resource.stored_as == "events" { "v1".to_owned() } else { api_version.clone() };
+        let stored_version =
+            if resource.stored_as == "events" { "v1".to_owned() } else { api_version.clone() };
         let prefix = prefix(&resource.kind, &stored_version);
-        let subresources = SUBRESOURCES.iter().filter(|sub| sub.group == resource.group && sub.plural == resource.plural).collect();
+        let subresources = SUBRESOURCES
+            .iter()
+            .filter(|sub| sub.group == resource.group && sub.plural == resource.plural)
+            .collect();
         Some(Self {
             strategy,
             resource,
@@ -106,7 +116,11 @@ impl Kind {
             group_resource: GroupResource::new(resource.group.clone(), resource.plural.clone()),
             stored_as: resource.stored_as.as_str().into(),
             converts: stored_version != api_version,
-            stored: Stored { api_version: stored_version.into(), prefix, sealed: resource.group.is_empty() && resource.plural == "secrets" },
+            stored: Stored {
+                api_version: stored_version.into(),
+                prefix,
+                sealed: resource.group.is_empty() && resource.plural == "secrets",
+            },
             api_version,
             subresources,
         })
@@ -157,7 +171,12 @@ impl Strategy for Bindings {
         kinds::core::binding::validate(binding)
     }
 
-    fn validate_update(&self, _: kinds::Subresource, _: &schema::Tree, _: &schema::Tree) -> Vec<kinds::field::Error> {
+    fn validate_update(
+        &self,
+        _: kinds::Subresource,
+        _: &schema::Tree,
+        _: &schema::Tree,
+    ) -> Vec<kinds::field::Error> {
         Vec::new()
     }
 }
@@ -169,8 +188,13 @@ struct Catalog {
 }
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-    let kinds: Vec<Kind> = kinds::all().iter().copied().chain([&Bindings as &dyn Strategy]).filter_map(Kind::new).collect();
-    let index = kinds.iter().enumerate().map(|(at, kind)| (path(&kind.resource.group, &kind.resource.version, &kind.resource.plural), at)).collect();
+    let kinds: Vec<Kind> =
+        kinds::all().iter().copied().chain([&Bindings as &dyn Strategy]).filter_map(Kind::new).collect();
+    let index = kinds
+        .iter()
+        .enumerate()
+        .map(|(at, kind)| (path(&kind.resource.group, &kind.resource.version, &kind.resource.plural), at))
+        .collect();
     let mut groups: Vec<(String, String)> = Vec::new();
     for kind in &kinds {
         let group = (kind.resource.group.clone(), kind.resource.version.clone());

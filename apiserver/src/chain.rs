@@ -15,6 +15,7 @@ use crate::request_info;
 use crate::reviews;
 use crate::server::Inner;
 use crate::status::{ApiError, ApiResult};
+use access::UserInfo;
 use access::rbac::{self, Attributes};
 use axum::body::Body;
 use futures::FutureExt;
@@ -39,16 +40,26 @@ const AUDIT_ID_MAX: usize = 64;
 /// Answers one request. Never fails: whatever goes wrong is an answer.
 pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply {
     let audit_id = audit_id(&server, request.headers());
-    let accept: String = request.headers().get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    let accept: String = request
+        .headers()
+        .get_all(http::header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect::<Vec<_>>()
+        .join(",");
     let warnings = Warnings::default();
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
-    let inside = AssertUnwindSafe(checked(server, parts, &mut body, warnings.clone()).boxed()).catch_unwind().await;
+    let inside =
+        AssertUnwindSafe(checked(server, parts, &mut body, warnings.clone()).boxed()).catch_unwind().await;
     drain(body).await;
     let mut reply = match inside {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => reply::failure(&error, &accept),
-        Err(_) => reply::failure(&ApiError::Internal("this request panicked; the server's log has more".into()), &accept),
+        Err(_) => reply::failure(
+            &ApiError::Internal("this request panicked; the server's log has more".into()),
+            &accept,
+        ),
     };
     let headers = reply.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -71,10 +82,19 @@ async fn drain(body: Option<Body>) {
 
 fn audit_id(server: &Inner, headers: &HeaderMap) -> HeaderValue {
     let own = || HeaderValue::from_str(&crate::clock::uid(&server.seams)).expect("uids are ASCII");
-    headers.get(&AUDIT_ID).filter(|value| !value.is_empty() && value.len() <= AUDIT_ID_MAX).cloned().unwrap_or_else(own)
+    headers
+        .get(&AUDIT_ID)
+        .filter(|value| !value.is_empty() && value.len() <= AUDIT_ID_MAX)
+        .cloned()
+        .unwrap_or_else(own)
 }
 
-async fn checked(server: Arc<Inner>, mut parts: Parts, body: &mut Option<Body>, warnings: Warnings) -> ApiResult<Reply> {
+async fn checked(
+    server: Arc<Inner>,
+    mut parts: Parts,
+    body: &mut Option<Body>,
+    warnings: Warnings,
+) -> ApiResult<Reply> {
     let Some(path) = query::decode(parts.uri.path(), false) else {
         return Ok(reply::text(400, "400 Bad Request"));
     };
@@ -82,7 +102,7 @@ async fn checked(server: Arc<Inner>, mut parts: Parts, body: &mut Option<Body>, 
     let info = request_info::parse(parts.method.as_str(), &path, &query);
     let limit = deadline(&query, info.is_long_running())?;
 
-    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Remote(None));
+    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Unknown);
     warn_of_blanks(&parts.headers, &warnings);
     let user = identity::authenticate(&server, &caller, &parts.headers)?;
     let fence = parts.extensions.get::<Fence>().map(|fence| Term(fence.0));
@@ -90,11 +110,11 @@ async fn checked(server: Arc<Inner>, mut parts: Parts, body: &mut Option<Body>, 
     let (method, headers) = (parts.method.clone(), std::mem::take(&mut parts.headers));
     let mut context = Context { server, method, info, query, headers, user, fence, warnings, now };
 
-    let snapshot = context.server.permissions.snapshot(&context.server.store, &context.server.codec);
-    let attributes = attributes(&context);
-    context.user = identity::impersonate(&context, &snapshot, &attributes)?;
-    snapshot.authorizer().check(&context.user, &attributes).map_err(escaped)?;
-    drop(snapshot);
+    let wanted = identity::wanted(&context.headers)?;
+    // Whoever may do everything as himself needs no look at roles.
+    if wanted.is_some() || !context.user.is_privileged() {
+        authorize(&mut context, wanted)?;
+    }
 
     // Boxed, so that what a rare path needs is not part of every request's future.
     let served = dispatch(&context, parts, body).boxed();
@@ -107,6 +127,17 @@ async fn checked(server: Arc<Inner>, mut parts: Parts, body: &mut Option<Body>, 
     }
 }
 
+/// Impersonation, then authorization, over one view of the permissions.
+fn authorize(context: &mut Context, wanted: Option<UserInfo>) -> ApiResult<()> {
+    let server = context.server.clone();
+    let snapshot = server.permissions.snapshot(&server.store, &server.codec);
+    let attributes = attributes(context);
+    if let Some(wanted) = wanted {
+        context.user = identity::impersonate(context, &wanted, &snapshot, &attributes)?;
+    }
+    snapshot.authorizer().check(&context.user, &attributes).map_err(escaped)
+}
+
 /// A refusal may be shown by a browser, so names in it are escaped as upstream does.
 fn escaped(mut refusal: rbac::Forbidden) -> ApiError {
     refusal.message = refusal.message.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
@@ -115,9 +146,12 @@ fn escaped(mut refusal: rbac::Forbidden) -> ApiError {
 
 /// A token after two blanks is no token; the sender should know.
 fn warn_of_blanks(headers: &HeaderMap, warnings: &Warnings) {
-    let value = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value =
+        headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if value.trim_start().get(..8).is_some_and(|start| start.eq_ignore_ascii_case("bearer  ")) {
-        warnings.add("the provided Authorization header contains extra space before the bearer token, and is ignored");
+        warnings.add(
+            "the provided Authorization header contains extra space before the bearer token, and is ignored",
+        );
     }
 }
 
@@ -134,7 +168,9 @@ fn deadline(query: &Query, long_running: bool) -> ApiResult<Option<Duration>> {
             Some(asked) => Ok(Some(asked.min(most))),
             None => {
                 let quoted = crate::status::go_quote(text);
-                Err(ApiError::BadRequest(format!("invalid timeout specified in the request URL - time: invalid duration {quoted}")))
+                Err(ApiError::BadRequest(format!(
+                    "invalid timeout specified in the request URL - time: invalid duration {quoted}"
+                )))
             }
         },
     }
@@ -154,9 +190,10 @@ fn go_duration(text: &str) -> Option<Duration> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let (unit, factor) = [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]
-            .into_iter()
-            .find(|(unit, _)| rest.starts_with(unit))?;
+        let (unit, factor) =
+            [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]
+                .into_iter()
+                .find(|(unit, _)| rest.starts_with(unit))?;
         rest = &rest[unit.len()..];
         seconds += number * factor;
     }

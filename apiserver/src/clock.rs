@@ -10,7 +10,8 @@ const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Wall time.
 pub fn now(seams: &Seams) -> Timestamp {
     let since = seams.clock.now();
-    Timestamp::from_nanosecond(i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)).unwrap_or(Timestamp::MAX)
+    Timestamp::from_nanosecond(i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// As metadata writes times: whole seconds in UTC.

@@ -42,16 +42,24 @@ impl Codec {
 
     /// Makes what the store keeps of a tree.
     pub fn object(&self, kind: &Kind, key: Key, tree: &Tree) -> ApiResult<Object> {
-        let stored: Cow<'_, Tree> =
-            if kind.converts { Cow::Owned(kind.strategy.to_stored(tree.clone())) } else { empties::settled(kind.schema, Cow::Borrowed(tree)) };
+        let stored: Cow<'_, Tree> = if kind.converts {
+            Cow::Owned(kind.strategy.to_stored(tree.clone()))
+        } else {
+            empties::settled(kind.schema, Cow::Borrowed(tree))
+        };
         let (bytes, metadata) = encode(&kind.stored.prefix, &stored);
         let meta = stored.get("metadata");
         let uid: Arc<str> = text(meta, "uid").into();
         let labels = pairs(meta.and_then(|meta| meta.get("labels")));
-        let owners = meta.and_then(|meta| meta.get("ownerReferences")).and_then(Tree::as_array).into_iter().flatten();
+        let owners =
+            meta.and_then(|meta| meta.get("ownerReferences")).and_then(Tree::as_array).into_iter().flatten();
         let owners = owners.map(|owner| Arc::<str>::from(text(Some(owner), "uid"))).collect();
-        let mut attributes: Vec<(Arc<str>, Arc<str>)> =
-            kind.strategy.attributes(&stored).into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut attributes: Vec<(Arc<str>, Arc<str>)> = kind
+            .strategy
+            .attributes(&stored)
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         if &*kind.stored_as == "services" {
             attributes.extend(crate::admission::service_allocation::attributes(tree));
         }
@@ -65,7 +73,8 @@ impl Codec {
             labels,
             attributes,
             owners,
-            metadata: u32::try_from(metadata.start).expect("bodies are small")..u32::try_from(metadata.end).expect("bodies are small"),
+            metadata: u32::try_from(metadata.start).expect("bodies are small")
+                ..u32::try_from(metadata.end).expect("bodies are small"),
             revision_at,
             bytes: bytes.into(),
         };
@@ -83,15 +92,21 @@ impl Codec {
         if object.sealing.is_none() {
             return Ok(Cow::Borrowed(&object.bytes));
         }
-        let keyring = self.keyring.as_ref().ok_or_else(|| ApiError::Internal("no key to open a sealed object".into()))?;
-        let plain = keyring.open(bond(object), &object.bytes).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let keyring = self
+            .keyring
+            .as_ref()
+            .ok_or_else(|| ApiError::Internal("no key to open a sealed object".into()))?;
+        let plain = keyring
+            .open(bond(object), &object.bytes)
+            .map_err(|error| ApiError::Internal(error.to_string()))?;
         Ok(Cow::Owned(plain))
     }
 
     /// The object as a tree of the asking kind's version, resourceVersion included.
     pub fn tree(&self, kind: &Kind, entry: &Entry, revision: Revision) -> ApiResult<Tree> {
         let plain = self.plain(&entry.object)?;
-        let mut tree: Tree = serde_json::from_slice(&plain).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let mut tree: Tree =
+            serde_json::from_slice(&plain).map_err(|error| ApiError::Internal(error.to_string()))?;
         if kind.converts {
             tree = kind.strategy.from_stored(tree);
             tree["apiVersion"] = Tree::String(kind.api_version.clone());
@@ -136,7 +151,8 @@ impl Codec {
             content => {
                 let tree = self.content_tree(kind, content)?;
                 let empty = Tree::Object(serde_json::Map::new());
-                serde_json::to_writer(&mut *out, tree.get("metadata").unwrap_or(&empty)).expect("trees encode into memory");
+                serde_json::to_writer(&mut *out, tree.get("metadata").unwrap_or(&empty))
+                    .expect("trees encode into memory");
             }
         }
         Ok(())
@@ -145,7 +161,12 @@ impl Codec {
 
 /// What ciphertext is tied to.
 fn bond(object: &Object) -> Bond<'_> {
-    Bond { resource: &object.key.resource, namespace: &object.key.namespace, name: &object.key.name, uid: &object.uid }
+    Bond {
+        resource: &object.key.resource,
+        namespace: &object.key.namespace,
+        name: &object.key.name,
+        uid: &object.uid,
+    }
 }
 
 /// JSON of a tree in stored order: prefix, metadata without resourceVersion,
@@ -170,7 +191,8 @@ fn is_envelope(key: &str) -> bool {
 
 fn write_members(tree: Option<&Tree>, skip: &[&str], out: &mut Vec<u8>) {
     out.push(b'{');
-    let members = tree.and_then(Tree::as_object).into_iter().flatten().filter(|(key, _)| !skip.contains(&key.as_str()));
+    let members =
+        tree.and_then(Tree::as_object).into_iter().flatten().filter(|(key, _)| !skip.contains(&key.as_str()));
     for (index, (key, value)) in members.enumerate() {
         if index > 0 {
             out.push(b',');
@@ -191,8 +213,15 @@ fn write_tree(tree: &Tree, item: bool, out: &mut Vec<u8>) {
         return write_members(Some(tree), &["kind", "apiVersion"], out);
     }
     out.push(b'{');
-    let first = ["kind", "apiVersion", "metadata"].into_iter().filter_map(|key| tree.get(key).map(|value| (key, value)));
-    let rest = tree.as_object().into_iter().flatten().filter(|(key, _)| !is_envelope(key)).map(|(key, value)| (key.as_str(), value));
+    let first = ["kind", "apiVersion", "metadata"]
+        .into_iter()
+        .filter_map(|key| tree.get(key).map(|value| (key, value)));
+    let rest = tree
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !is_envelope(key))
+        .map(|(key, value)| (key.as_str(), value));
     for (index, (key, value)) in first.chain(rest).enumerate() {
         if index > 0 {
             out.push(b',');
@@ -254,7 +283,10 @@ mod tests {
         assert_eq!(&bytes[metadata.clone()], br#"{"name":"a"}"#);
         let mut out = Vec::new();
         splice(&bytes, metadata.start + 1, Revision(7), true, &mut out);
-        assert_eq!(String::from_utf8_lossy(&out), r#"{"metadata":{"resourceVersion":"7","name":"a"},"data":{"k":"v"}}"#);
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            r#"{"metadata":{"resourceVersion":"7","name":"a"},"data":{"k":"v"}}"#
+        );
         let mut whole = Vec::new();
         splice(&bytes, metadata.start + 1, Revision(7), false, &mut whole);
         let read: Tree = serde_json::from_slice(&whole).expect("JSON");

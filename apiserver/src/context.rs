@@ -78,7 +78,8 @@ impl Context {
 
     /// All `Accept` clauses in one text.
     pub(crate) fn accept(&self) -> String {
-        let values: Vec<&str> = self.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let values: Vec<&str> =
+            self.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
         values.join(",")
     }
 
@@ -89,14 +90,21 @@ impl Context {
 
     /// Who is recorded in managedFields when the client names nobody.
     pub(crate) fn user_agent_manager(&self) -> String {
-        let raw = self.headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default();
-        let name: String = raw.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(128).collect();
+        let raw = self
+            .headers
+            .get(USER_AGENT)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .unwrap_or_default();
+        let name: String =
+            raw.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(128).collect();
         if name.is_empty() { "unknown".to_owned() } else { name }
     }
 
     /// Whether the answer may be compressed.
     pub(crate) fn accepts_gzip(&self) -> bool {
-        self.header(ACCEPT_ENCODING).split(',').any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip")
+        self.header(ACCEPT_ENCODING)
+            .split(',')
+            .any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip")
     }
 
     /// The representation of the answer.

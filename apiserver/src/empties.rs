@@ -20,7 +20,9 @@ pub(crate) fn settled<'a>(schema: &Schema, tree: Cow<'a, Tree>) -> Cow<'a, Tree>
 fn holds_empty_list(tree: &Tree) -> bool {
     match tree {
         Tree::Array(items) => items.is_empty() || items.iter().any(holds_empty_list),
-        Tree::Object(members) => members.iter().any(|(key, value)| key != "managedFields" && holds_empty_list(value)),
+        Tree::Object(members) => {
+            members.iter().any(|(key, value)| key != "managedFields" && holds_empty_list(value))
+        }
         _ => false,
     }
 }
@@ -39,7 +41,9 @@ fn settle(schema: &Schema, tree: &mut Tree) {
             }
         }
         (Shape::List(list), Tree::Array(items)) => items.iter_mut().for_each(|item| settle(&list.item, item)),
-        (Shape::Map(map), Tree::Object(members)) => members.values_mut().for_each(|value| settle(&map.value, value)),
+        (Shape::Map(map), Tree::Object(members)) => {
+            members.values_mut().for_each(|value| settle(&map.value, value))
+        }
         _ => {}
     }
 }
@@ -57,14 +61,29 @@ mod tests {
     #[test]
     fn an_empty_list_that_is_always_printed_is_stored_as_none() {
         check("rbac.authorization.k8s.io", "Role", json!({"rules": []}), json!({"rules": null}));
-        check("rbac.authorization.k8s.io", "Role", json!({"rules": [{"verbs": ["get"]}]}), json!({"rules": [{"verbs": ["get"]}]}));
+        check(
+            "rbac.authorization.k8s.io",
+            "Role",
+            json!({"rules": [{"verbs": ["get"]}]}),
+            json!({"rules": [{"verbs": ["get"]}]}),
+        );
         check(
             "discovery.k8s.io",
             "EndpointSlice",
             json!({"endpoints": [{"addresses": []}], "ports": []}),
             json!({"endpoints": [{"addresses": null}], "ports": null}),
         );
-        check("", "ConfigMap", json!({"metadata": {"annotations": {"a": "[]"}}}), json!({"metadata": {"annotations": {"a": "[]"}}}));
-        check("", "Pod", json!({"metadata": {"managedFields": []}}), json!({"metadata": {"managedFields": []}}));
+        check(
+            "",
+            "ConfigMap",
+            json!({"metadata": {"annotations": {"a": "[]"}}}),
+            json!({"metadata": {"annotations": {"a": "[]"}}}),
+        );
+        check(
+            "",
+            "Pod",
+            json!({"metadata": {"managedFields": []}}),
+            json!({"metadata": {"managedFields": []}}),
+        );
     }
 }

@@ -43,7 +43,8 @@ impl Frames {
 
     /// The frame under a key, made if it is not there.
     pub(crate) fn get<E>(&self, key: FrameKey, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
-        let shard = &self.0[usize::try_from(key.revision % SHARDS as u64).expect("below the number of shards")];
+        let shard =
+            &self.0[usize::try_from(key.revision % SHARDS as u64).expect("below the number of shards")];
         if let Some(frame) = shard.lock().expect("no panic while the lock is held").frames.get(&key) {
             return Ok(frame.clone());
         }

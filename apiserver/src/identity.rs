@@ -16,10 +16,24 @@ use std::sync::Arc;
 /// Where a request came in; put into its extensions by the transport.
 #[derive(Clone)]
 pub(crate) enum Caller {
-    /// Over TLS, with the client's certificate (DER) if it sent a valid one.
-    Remote(Option<Arc<[u8]>>),
-    /// In memory.
-    Local(Arc<UserInfo>),
+    /// Over TLS without a certificate that names somebody: the headers tell.
+    Unknown,
+    /// Over TLS with a certificate that cannot be read.
+    Unreadable,
+    /// By certificate, or in memory.
+    Known(Arc<UserInfo>),
+}
+
+impl Caller {
+    /// Who a verified certificate (DER) names.
+    pub(crate) fn of_certificate(der: Option<&[u8]>) -> Self {
+        match der.map(authn::user_of_certificate) {
+            None => Self::Unknown,
+            Some(None) => Self::Unreadable,
+            Some(Some(user)) if user.name.is_empty() => Self::Unknown,
+            Some(Some(user)) => Self::Known(Arc::new(user)),
+        }
+    }
 }
 
 /// Turns credentials into users.
@@ -31,7 +45,10 @@ pub(crate) struct Identities {
 impl Identities {
     pub(crate) fn new(signer: Signer) -> Self {
         let verifier = Verifier::new(signer, DEFAULT_ISSUER, &[DEFAULT_ISSUER.to_owned()]);
-        Self { authenticator: authn::Authenticator::new(verifier), impersonation: impersonation::Impersonation::default() }
+        Self {
+            authenticator: authn::Authenticator::new(verifier),
+            impersonation: impersonation::Impersonation::default(),
+        }
     }
 
     /// The authenticator, for reviews of tokens.
@@ -42,25 +59,34 @@ impl Identities {
 
 /// The user of a request before impersonation.
 pub(crate) fn authenticate(server: &Inner, caller: &Caller, headers: &HeaderMap) -> ApiResult<UserInfo> {
-    let certificate = match caller {
-        Caller::Local(user) => return Ok(UserInfo::clone(user)),
-        Caller::Remote(certificate) => certificate.as_deref(),
-    };
+    match caller {
+        Caller::Known(user) => return Ok(UserInfo::clone(user)),
+        Caller::Unreadable => return Err(ApiError::Unauthorized),
+        Caller::Unknown => {}
+    }
     let view = server.store.view();
     let objects = Objects { codec: &server.codec, view: &view };
     let now = crate::clock::now(&server.seams);
-    let credentials = Credentials { certificate, headers };
-    server.identities.authenticator.authenticate(credentials, now, &objects).map_err(|_| ApiError::Unauthorized)
+    let credentials = Credentials { certificate: None, headers };
+    server
+        .identities
+        .authenticator
+        .authenticate(credentials, now, &objects)
+        .map_err(|_| ApiError::Unauthorized)
 }
 
 /// The user the request acts for.
-pub(crate) fn impersonate(context: &Context, snapshot: &Snapshot, request: &Attributes) -> ApiResult<UserInfo> {
-    match impersonation::wanted(&context.headers) {
-        Ok(None) => Ok(context.user.clone()),
-        Ok(Some(wanted)) => {
-            let impersonation = &context.server.identities.impersonation;
-            Ok(impersonation.impersonate(&snapshot.authorizer(), &context.user, &wanted, request)?)
-        }
-        Err(missing) => Err(ApiError::BadRequest(missing.to_string())),
-    }
+pub(crate) fn impersonate(
+    context: &Context,
+    wanted: &UserInfo,
+    snapshot: &Snapshot,
+    request: &Attributes,
+) -> ApiResult<UserInfo> {
+    let impersonation = &context.server.identities.impersonation;
+    Ok(impersonation.impersonate(&snapshot.authorizer(), &context.user, wanted, request)?)
+}
+
+/// Whom the headers ask to act for.
+pub(crate) fn wanted(headers: &HeaderMap) -> ApiResult<Option<UserInfo>> {
+    impersonation::wanted(headers).map_err(|missing| ApiError::BadRequest(missing.to_string()))
 }

@@ -18,6 +18,7 @@ mod connect;
 mod context;
 mod discovery;
 mod empties;
+mod expiry;
 mod frames;
 mod identity;
 mod local;

@@ -46,7 +46,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut request = request.map(Body::new);
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        request.extensions_mut().insert(Caller::Local(self.identity.clone()));
+        request.extensions_mut().insert(Caller::Known(self.identity.clone()));
         let server = self.server.clone();
         Box::pin(async move { Ok(chain::answer(server, request).await) })
     }

@@ -44,7 +44,8 @@ pub const PLAIN: Accepted = Accepted { format: Format::Json, shape: Shape::Full,
 /// Media types of objects, in the order errors list them.
 pub const OBJECT_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 /// Media types of watches, in the order errors list them.
-pub const STREAM_TYPES: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+pub const STREAM_TYPES: &str =
+    "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
 /// What the endpoint can do.
 #[derive(Clone, Copy, Debug)]
@@ -114,8 +115,12 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
         .filter_map(|text| {
             let mut parts = text.split(';').map(str::trim);
             let media = parts.next().filter(|media| !media.is_empty())?;
-            let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).map(|(k, v)| (k.trim(), v.trim().trim_matches('"'))).collect();
-            let quality = parameters.iter().find(|(k, _)| *k == "q").and_then(|(_, v)| v.parse().ok()).unwrap_or(1.0);
+            let parameters: Vec<(&str, &str)> = parts
+                .filter_map(|part| part.split_once('='))
+                .map(|(k, v)| (k.trim(), v.trim().trim_matches('"')))
+                .collect();
+            let quality =
+                parameters.iter().find(|(k, _)| *k == "q").and_then(|(_, v)| v.parse().ok()).unwrap_or(1.0);
             Some(Clause { media, quality, parameters })
         })
         .collect();
@@ -144,7 +149,8 @@ fn accept_clause(clause: &Clause<'_>, offer: Offer) -> Option<Accepted> {
         "*/*" | "application/*" => Format::Json,
         media => Format::from_media_type(media)?,
     };
-    let parameter = |name: &str| clause.parameters.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| *value);
+    let parameter =
+        |name: &str| clause.parameters.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| *value);
     if offer.watch && format == Format::Yaml {
         return None;
     }

@@ -61,7 +61,10 @@ impl WriteOptions {
             }
             WriteVerb::Patch(_) => {
                 if query.first("force").is_some() {
-                    errors.push(field::forbidden(&Path::new("force"), "may not be specified for non-apply patch"));
+                    errors.push(field::forbidden(
+                        &Path::new("force"),
+                        "may not be specified for non-apply patch",
+                    ));
                 }
                 "PatchOptions"
             }
@@ -75,7 +78,11 @@ impl WriteOptions {
             "Ignore" => FieldValidation::Ignore,
             "Strict" => FieldValidation::Strict,
             other => {
-                errors.push(field::not_supported(&Path::new("fieldValidation"), other, &["", "Ignore", "Strict", "Warn"]));
+                errors.push(field::not_supported(
+                    &Path::new("fieldValidation"),
+                    other,
+                    &["", "Ignore", "Strict", "Warn"],
+                ));
                 FieldValidation::Warn
             }
         };
@@ -93,7 +100,11 @@ fn check_manager(manager: &str, errors: &mut Vec<field::Error>) {
         errors.push(field::too_long(&path, FIELD_MANAGER_MAX));
     }
     for (at, c) in manager.char_indices().filter(|(_, c)| c.is_control()) {
-        errors.push(field::invalid(&path, manager, format!("invalid character U+{:04X} (at position {at})", c as u32)));
+        errors.push(field::invalid(
+            &path,
+            manager,
+            format!("invalid character U+{:04X} (at position {at})", c as u32),
+        ));
     }
 }
 
@@ -127,11 +138,22 @@ impl DeleteOptions {
             let policy = query.first("propagationPolicy").map(str::to_owned);
             let dry: Vec<String> = query.all("dryRun").map(str::to_owned).collect();
             let grace = query.integer("gracePeriodSeconds")?;
-            return Self::check(policy, dry, Self { grace, orphan_dependents: query.optional_flag("orphanDependents"), ..Self::default() });
+            return Self::check(
+                policy,
+                dry,
+                Self { grace, orphan_dependents: query.optional_flag("orphanDependents"), ..Self::default() },
+            );
         }
         let tree = decode_options(body, format()?)?;
         let text = |tree: &Tree, key: &str| tree.get(key).and_then(Tree::as_str).map(str::to_owned);
-        let dry = tree.get("dryRun").and_then(Tree::as_array).into_iter().flatten().filter_map(Tree::as_str).map(str::to_owned).collect();
+        let dry = tree
+            .get("dryRun")
+            .and_then(Tree::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Tree::as_str)
+            .map(str::to_owned)
+            .collect();
         let preconditions = tree.get("preconditions").cloned().unwrap_or_default();
         let options = Self {
             grace: tree.get("gracePeriodSeconds").and_then(Tree::as_i64),
@@ -147,7 +169,11 @@ impl DeleteOptions {
         let mut errors = Vec::new();
         let path = Path::new("propagationPolicy");
         if let (Some(_), Some(policy)) = (options.orphan_dependents, &policy) {
-            errors.push(field::invalid(&path, policy, "orphanDependents and deletionPropagation cannot be both set"));
+            errors.push(field::invalid(
+                &path,
+                policy,
+                "orphanDependents and deletionPropagation cannot be both set",
+            ));
         }
         options.propagation = match policy.as_deref() {
             None => None,
@@ -155,21 +181,33 @@ impl DeleteOptions {
             Some("Background") => Some(Propagation::Background),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                errors.push(field::not_supported(&path, other, &["Foreground", "Background", "Orphan", "nil"]));
+                errors.push(field::not_supported(
+                    &path,
+                    other,
+                    &["Foreground", "Background", "Orphan", "nil"],
+                ));
                 None
             }
         };
         let dry: Vec<&str> = dry.iter().map(String::as_str).collect();
         check_dry_run(&dry, &mut errors);
         options.dry_run = !dry.is_empty();
-        if errors.is_empty() { Ok(options) } else { Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors)) }
+        if errors.is_empty() {
+            Ok(options)
+        } else {
+            Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors))
+        }
     }
 }
 
 impl DeleteOptions {
     /// The part of the options that decides what a deletion does.
     pub fn deletion(&self) -> deletion::Options {
-        deletion::Options { grace_period_seconds: self.grace, propagation: self.propagation, orphan_dependents: self.orphan_dependents }
+        deletion::Options {
+            grace_period_seconds: self.grace,
+            propagation: self.propagation,
+            orphan_dependents: self.orphan_dependents,
+        }
     }
 }
 
@@ -178,7 +216,11 @@ fn decode_options(body: &[u8], format: Format) -> ApiResult<Tree> {
     let decoded = match format {
         Format::Json => {
             let read = schema::decode::json(body).map(|(tree, _)| tree);
-            return read.map_err(|error| ApiError::BadRequest(format!("couldn't get version/kind; json parse error: {error}"))).and_then(|tree| check_options(tree, schema));
+            return read
+                .map_err(|error| {
+                    ApiError::BadRequest(format!("couldn't get version/kind; json parse error: {error}"))
+                })
+                .and_then(|tree| check_options(tree, schema));
         }
         Format::Yaml => schema::decode::yaml(body).map(|(tree, _)| tree),
         Format::Protobuf => match schema {
@@ -186,7 +228,9 @@ fn decode_options(body: &[u8], format: Format) -> ApiResult<Tree> {
             None => return Err(ApiError::UnsupportedMediaType(crate::negotiate::OBJECT_TYPES.to_owned())),
         },
     };
-    decoded.map_err(|error| ApiError::BadRequest(error.to_string())).and_then(|tree| check_options(tree, schema))
+    decoded
+        .map_err(|error| ApiError::BadRequest(error.to_string()))
+        .and_then(|tree| check_options(tree, schema))
 }
 
 /// Checks that a body is DeleteOptions, of whatever group.
@@ -200,7 +244,8 @@ fn check_options(mut tree: Tree, schema: Option<&'static schema::Schema>) -> Api
         )));
     }
     if let Some(schema) = schema {
-        schema::decode::conform(schema, &mut tree).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        schema::decode::conform(schema, &mut tree)
+            .map_err(|error| ApiError::BadRequest(error.to_string()))?;
     }
     Ok(tree)
 }
@@ -246,13 +291,18 @@ impl ListOptions {
         let limit = integer("limit")?.unwrap_or(0).max(0);
         let timeout_seconds = integer("timeoutSeconds")?;
         let mut initial_events = query.optional_flag("sendInitialEvents");
-        let (revision, resume) = (query.text("resourceVersion").to_owned(), query.text("continue").to_owned());
+        let (revision, resume) =
+            (query.text("resourceVersion").to_owned(), query.text("continue").to_owned());
         let mut raw = query.text("resourceVersionMatch");
         if watch && initial_events.is_none() && raw.is_empty() && matches!(revision.as_str(), "" | "0") {
             // A watch without a position has always meant the state first.
             (initial_events, raw) = (Some(true), "NotOlderThan");
         }
-        let errors = if watch { watch_errors(raw, initial_events, &resume) } else { list_errors(raw, &revision, &resume, initial_events) };
+        let errors = if watch {
+            watch_errors(raw, initial_events, &resume)
+        } else {
+            list_errors(raw, &revision, &resume, initial_events)
+        };
         if !errors.is_empty() {
             return Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &errors));
         }
@@ -262,29 +312,54 @@ impl ListOptions {
             _ => None,
         };
         let bookmarks = query.flag("allowWatchBookmarks");
-        Ok(Self { labels, fields, revision, matching, limit, resume, timeout_seconds, bookmarks, initial_events })
+        Ok(Self {
+            labels,
+            fields,
+            revision,
+            matching,
+            limit,
+            resume,
+            timeout_seconds,
+            bookmarks,
+            initial_events,
+        })
     }
 }
 
-fn list_errors(matching: &str, revision: &str, resume: &str, initial_events: Option<bool>) -> Vec<field::Error> {
+fn list_errors(
+    matching: &str,
+    revision: &str,
+    resume: &str,
+    initial_events: Option<bool>,
+) -> Vec<field::Error> {
     let path = Path::new("resourceVersionMatch");
     let mut errors = Vec::new();
     if !matching.is_empty() {
         if revision.is_empty() {
-            errors.push(field::forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            errors.push(field::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
         }
         if !resume.is_empty() {
-            errors.push(field::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
+            errors
+                .push(field::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
         }
         if !matches!(matching, "Exact" | "NotOlderThan") {
             errors.push(field::not_supported(&path, matching, &["Exact", "NotOlderThan", ""]));
         }
         if matching == "Exact" && revision == "0" {
-            errors.push(field::forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+            errors.push(field::forbidden(
+                &path,
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ));
         }
     }
     if initial_events.is_some() {
-        errors.push(field::forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list"));
+        errors.push(field::forbidden(
+            &Path::new("sendInitialEvents"),
+            "sendInitialEvents is forbidden for list",
+        ));
     }
     errors
 }
@@ -293,17 +368,24 @@ fn watch_errors(matching: &str, initial_events: Option<bool>, resume: &str) -> V
     let path = Path::new("resourceVersionMatch");
     let mut errors = Vec::new();
     if initial_events.is_some() && matching != "NotOlderThan" {
-        errors.push(field::forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        errors.push(field::forbidden(
+            &path,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ));
     }
     if !matching.is_empty() {
         if initial_events.is_none() {
-            errors.push(field::forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+            errors.push(field::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
         }
         if matching != "NotOlderThan" {
             errors.push(field::not_supported(&path, matching, &["NotOlderThan"]));
         }
         if !resume.is_empty() {
-            errors.push(field::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
+            errors
+                .push(field::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
         }
     }
     errors

@@ -115,7 +115,8 @@ impl Feed {
     }
 
     fn kind_change(&self, codec: &Codec, entry: &mvcc::Entry, present: bool, into: &mut Snapshot) {
-        let unscheduled = self.kind.resource.plural == "pods" && entry.object.attribute("spec.nodeName").is_none_or(|node| node.is_empty());
+        let unscheduled = self.kind.resource.plural == "pods"
+            && entry.object.attribute("spec.nodeName").is_none_or(|node| node.is_empty());
         if unscheduled && present {
             return;
         }

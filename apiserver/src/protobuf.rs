@@ -37,12 +37,14 @@ pub fn list(kind: &Kind, shape: Shape, json: &[u8]) -> ApiResult<Bytes> {
 
 /// A Status in its envelope.
 pub fn status(tree: &Tree) -> Bytes {
-    enveloped(&format!("{META}.Status"), "v1", "Status", tree).unwrap_or_else(|_| serde_json::to_vec(tree).expect("trees encode into memory").into())
+    enveloped(&format!("{META}.Status"), "v1", "Status", tree)
+        .unwrap_or_else(|_| serde_json::to_vec(tree).expect("trees encode into memory").into())
 }
 
 /// Any object of a known definition in its envelope.
 pub fn enveloped(definition: &str, api_version: &str, kind: &str, tree: &Tree) -> ApiResult<Bytes> {
-    let raw = protobuf::encode(definition, tree).map_err(|_| ApiError::NotAcceptable("application/json, application/yaml".to_owned()))?;
+    let raw = protobuf::encode(definition, tree)
+        .map_err(|_| ApiError::NotAcceptable("application/json, application/yaml".to_owned()))?;
     Ok(protobuf::wrap(api_version, kind, &raw).into())
 }
 
@@ -77,7 +79,8 @@ fn field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
 /// Reads an enveloped body as a tree with apiVersion and kind as the sender wrote them; the error is upstream's text.
 pub fn decode(schema: &'static Schema, body: &[u8]) -> Result<Tree, String> {
     if !body.starts_with(&protobuf::MAGIC) {
-        return Err("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".to_owned());
+        return Err("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+            .to_owned());
     }
     let envelope = protobuf::unwrap(body).map_err(|error| error.to_string())?;
     let mut tree = protobuf::decode(&schema.name, envelope.raw).map_err(|error| error.to_string())?;

@@ -11,10 +11,11 @@ pub struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads the raw text after `?`.
     pub fn parse(raw: &str) -> Self {
-        let pairs = raw.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';')).filter_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(key, true)?, decode(value, true)?))
-        });
+        let pairs =
+            raw.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';')).filter_map(|pair| {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                Some((decode(key, true)?, decode(value, true)?))
+            });
         Self(pairs.collect())
     }
 
@@ -115,13 +116,19 @@ mod tests {
     #[test]
     fn broken_pairs_are_dropped() {
         let query = Query::parse("a=b;c=d&limit=2&x=%zz&y=a%20b+c");
-        assert_eq!(query.pairs(), [("limit".to_owned(), "2".to_owned()), ("y".to_owned(), "a b c".to_owned())]);
+        assert_eq!(
+            query.pairs(),
+            [("limit".to_owned(), "2".to_owned()), ("y".to_owned(), "a b c".to_owned())]
+        );
     }
 
     #[test]
     fn numbers_fail_with_go_texts() {
         assert_eq!(parse_int("abc"), Err("strconv.ParseInt: parsing \"abc\": invalid syntax".into()));
-        assert_eq!(parse_int("99999999999999999999"), Err("strconv.ParseInt: parsing \"99999999999999999999\": value out of range".into()));
+        assert_eq!(
+            parse_int("99999999999999999999"),
+            Err("strconv.ParseInt: parsing \"99999999999999999999\": value out of range".into())
+        );
         assert_eq!(parse_uint("-1"), Err("strconv.ParseUint: parsing \"-1\": invalid syntax".into()));
     }
 }

@@ -71,7 +71,10 @@ impl Renderer<'_> {
         let mut out = Vec::with_capacity(1024);
         match self.accepted.shape {
             Shape::PartialList(_) => {
-                let text = format!("you requested PartialObjectMetadataList, but the requested object is not a list (*{})", self.go_type());
+                let text = format!(
+                    "you requested PartialObjectMetadataList, but the requested object is not a list (*{})",
+                    self.go_type()
+                );
                 return Err(ApiError::UnfitRepresentation(text));
             }
             Shape::Full if self.accepted.format == Format::Protobuf => {
@@ -84,7 +87,9 @@ impl Renderer<'_> {
                     return crate::protobuf::partial(&out);
                 }
             }
-            Shape::Table(beta) => self.write_table(&[content], &object_meta(content), beta, true, &mut out)?,
+            Shape::Table(beta) => {
+                self.write_table(&[content], &object_meta(content), beta, true, &mut out)?
+            }
         }
         Ok(finish(out, self.accepted))
     }
@@ -92,7 +97,8 @@ impl Renderer<'_> {
     /// A list.
     pub fn list(&self, items: &[Arc<Entry>], meta: &ListMeta) -> ApiResult<Bytes> {
         let contents = || items.iter().map(|entry| Content::Entry(entry, entry.revision));
-        let mut out = Vec::with_capacity(256 + items.iter().map(|entry| entry.object.bytes.len() + 48).sum::<usize>());
+        let mut out =
+            Vec::with_capacity(256 + items.iter().map(|entry| entry.object.bytes.len() + 48).sum::<usize>());
         let (kind, version) = match self.accepted.shape {
             Shape::Table(beta) => {
                 let rows: Vec<Content<'_>> = contents().collect();
@@ -100,13 +106,24 @@ impl Renderer<'_> {
                 return Ok(finish(out, self.accepted));
             }
             Shape::Partial(_) => {
-                let text = format!("you requested PartialObjectMetadata, but the requested object is a list (*{}List)", self.go_type());
+                let text = format!(
+                    "you requested PartialObjectMetadata, but the requested object is a list (*{}List)",
+                    self.go_type()
+                );
                 return Err(ApiError::UnfitRepresentation(text));
             }
-            Shape::PartialList(beta) => ("PartialObjectMetadataList".to_owned(), meta_version(beta).to_owned()),
+            Shape::PartialList(beta) => {
+                ("PartialObjectMetadataList".to_owned(), meta_version(beta).to_owned())
+            }
             Shape::Full => (format!("{}List", self.kind.resource.kind), self.kind.api_version.clone()),
         };
-        out.extend_from_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":", meta.tree()).as_bytes());
+        out.extend_from_slice(
+            format!(
+                "{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":",
+                meta.tree()
+            )
+            .as_bytes(),
+        );
         let full = self.accepted.shape == Shape::Full;
         if items.is_empty() && !full {
             out.extend_from_slice(b"null}");
@@ -151,7 +168,9 @@ impl Renderer<'_> {
         match self.accepted.shape {
             Shape::Full => self.codec.write(self.kind, content, false, &mut out)?,
             Shape::Partial(beta) | Shape::PartialList(beta) => self.write_partial(content, beta, &mut out)?,
-            Shape::Table(beta) => self.write_table(&[content], &object_meta(content), beta, first, &mut out)?,
+            Shape::Table(beta) => {
+                self.write_table(&[content], &object_meta(content), beta, first, &mut out)?
+            }
         }
         out.extend_from_slice(b"}\n");
         Ok(out.into())
@@ -167,22 +186,38 @@ impl Renderer<'_> {
         let mut tree = json!({"kind": self.kind.resource.kind, "apiVersion": self.kind.api_version, "metadata": metadata});
         if self.accepted.shape == Shape::Full {
             // Fields that are printed even when nobody sets them belong to an empty object too.
-            schema::decode::conform(self.kind.schema, &mut tree).map_err(|error| ApiError::Internal(error.to_string()))?;
+            schema::decode::conform(self.kind.schema, &mut tree)
+                .map_err(|error| ApiError::Internal(error.to_string()))?;
         }
         self.event("BOOKMARK", Content::Tree(&tree), first)
     }
 
     fn write_partial(&self, content: Content<'_>, beta: bool, out: &mut Vec<u8>) -> ApiResult<()> {
         let version = meta_version(beta);
-        out.extend_from_slice(format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{version}\",\"metadata\":").as_bytes());
+        out.extend_from_slice(
+            format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{version}\",\"metadata\":")
+                .as_bytes(),
+        );
         self.codec.write_metadata(self.kind, content, out)?;
         out.push(b'}');
         Ok(())
     }
 
-    fn write_table(&self, rows: &[Content<'_>], meta: &Tree, beta: bool, columns: bool, out: &mut Vec<u8>) -> ApiResult<()> {
+    fn write_table(
+        &self,
+        rows: &[Content<'_>],
+        meta: &Tree,
+        beta: bool,
+        columns: bool,
+        out: &mut Vec<u8>,
+    ) -> ApiResult<()> {
         let version = meta_version(beta);
-        out.extend_from_slice(format!("{{\"kind\":\"Table\",\"apiVersion\":\"{version}\",\"metadata\":{meta},\"columnDefinitions\":").as_bytes());
+        out.extend_from_slice(
+            format!(
+                "{{\"kind\":\"Table\",\"apiVersion\":\"{version}\",\"metadata\":{meta},\"columnDefinitions\":"
+            )
+            .as_bytes(),
+        );
         let definitions = if columns { self.columns() } else { Tree::Null };
         out.extend_from_slice(definitions.to_string().as_bytes());
         out.extend_from_slice(b",\"rows\":[");
@@ -197,9 +232,7 @@ impl Renderer<'_> {
     }
 
     fn columns(&self) -> Tree {
-        let column = |column: &kinds::Column| {
-            json!({"name": column.name, "type": column.r#type, "format": column.format, "description": column.description, "priority": column.priority})
-        };
+        let column = |column: &kinds::Column| json!({"name": column.name, "type": column.r#type, "format": column.format, "description": column.description, "priority": column.priority});
         Tree::Array(self.kind.strategy.columns().iter().map(column).collect())
     }
 
@@ -232,7 +265,9 @@ fn meta_version(beta: bool) -> &'static str {
 fn object_meta(content: Content<'_>) -> Tree {
     let revision = match content {
         Content::Entry(_, revision) => Some(revision.to_string()),
-        Content::Tree(tree) => tree.pointer("/metadata/resourceVersion").and_then(Tree::as_str).map(str::to_owned),
+        Content::Tree(tree) => {
+            tree.pointer("/metadata/resourceVersion").and_then(Tree::as_str).map(str::to_owned)
+        }
     };
     revision.map_or_else(|| json!({}), |revision| json!({"resourceVersion": revision}))
 }
@@ -265,7 +300,9 @@ pub fn encode(tree: &Tree, accepted: Accepted) -> Bytes {
     match accepted.format {
         Format::Yaml => yaml::encode(tree).into(),
         Format::Protobuf => crate::protobuf::status(tree),
-        Format::Json if accepted.pretty => serde_json::to_vec_pretty(tree).expect("trees encode into memory").into(),
+        Format::Json if accepted.pretty => {
+            serde_json::to_vec_pretty(tree).expect("trees encode into memory").into()
+        }
         Format::Json => serde_json::to_vec(tree).expect("trees encode into memory").into(),
     }
 }
@@ -276,7 +313,8 @@ pub fn error_event(error: &ApiError, accepted: Accepted) -> Bytes {
     if accepted.format == Format::Protobuf {
         return crate::protobuf::event("ERROR", &crate::protobuf::status(&status));
     }
-    let mut out = serde_json::to_vec(&json!({"type": "ERROR", "object": status})).expect("trees encode into memory");
+    let mut out =
+        serde_json::to_vec(&json!({"type": "ERROR", "object": status})).expect("trees encode into memory");
     out.push(b'\n');
     out.into()
 }

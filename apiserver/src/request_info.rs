@@ -42,7 +42,8 @@ const NAMESPACE_SUBRESOURCES: [&str; 2] = ["status", "finalize"];
 
 /// Reads a request. `path` is already percent-decoded.
 pub fn parse(method: &str, path: &str, query: &Query) -> RequestInfo {
-    let mut info = RequestInfo { path: path.to_owned(), verb: method.to_ascii_lowercase(), ..RequestInfo::default() };
+    let mut info =
+        RequestInfo { path: path.to_owned(), verb: method.to_ascii_lowercase(), ..RequestInfo::default() };
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let rest = match parts.as_slice() {
         ["api", version, rest @ ..] if !rest.is_empty() => {
@@ -115,10 +116,11 @@ fn adjust_verb(method: &str, query: &Query, info: &mut RequestInfo) {
     if collection && method == "DELETE" {
         info.verb = "deletecollection".to_owned();
     }
-    if collection && matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
-        if let Some(name) = name_in_selector(query.first("fieldSelector").unwrap_or_default()) {
-            info.name = name;
-        }
+    if collection
+        && matches!(info.verb.as_str(), "list" | "watch" | "deletecollection")
+        && let Some(name) = name_in_selector(query.first("fieldSelector").unwrap_or_default())
+    {
+        info.name = name;
     }
 }
 
@@ -129,19 +131,10 @@ fn name_in_selector(selector: &str) -> Option<String> {
 }
 
 impl RequestInfo {
-    /// Resource as authorization and errors write it: `pods/log`.
-    pub fn full_resource(&self) -> String {
-        if self.subresource.is_empty() { self.resource.clone() } else { format!("{}/{}", self.resource, self.subresource) }
-    }
-
-    /// `v1` or `apps/v1`.
-    pub fn group_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
-    }
-
     /// Whether this request may outlive the ordinary deadline.
     pub fn is_long_running(&self) -> bool {
-        matches!(self.verb.as_str(), "watch" | "proxy") || matches!(self.subresource.as_str(), "attach" | "exec" | "proxy" | "log" | "portforward")
+        matches!(self.verb.as_str(), "watch" | "proxy")
+            || matches!(self.subresource.as_str(), "attach" | "exec" | "proxy" | "log" | "portforward")
     }
 }
 
@@ -155,7 +148,12 @@ mod tests {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let info = parse(method, path, &Query::parse(query));
         let got = if info.is_resource {
-            format!("{} {} ns={} {} {}", info.verb, info.group_version(), info.namespace, info.full_resource(), info.name)
+            let join = |left: &str, right: &str| {
+                [left, right].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/")
+            };
+            let (version, resource) =
+                (join(&info.group, &info.version), join(&info.resource, &info.subresource));
+            format!("{} {version} ns={} {resource} {}", info.verb, info.namespace, info.name)
         } else {
             format!("path {} {}", info.verb, info.path)
         };

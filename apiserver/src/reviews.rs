@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 /// Answers a review.
 pub(crate) async fn serve(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
-    let accepted = context.negotiate(Offer { table: false, partial: false, partial_list: false, watch: false })?;
+    let accepted =
+        context.negotiate(Offer { table: false, partial: false, partial_list: false, watch: false })?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let mut review = registry::decode_body(context, kind, &bytes, options.validation)?;
     if kind.resource.namespaced {
@@ -28,7 +29,8 @@ pub(crate) async fn serve(context: &Context, kind: &'static Kind, bytes: Bytes) 
         return Err(ApiError::BadRequest(text));
     }
     // These two are answered with a new object, which keeps nothing of the question.
-    let answers_anew = matches!(kind.resource.plural.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews");
+    let answers_anew =
+        matches!(kind.resource.plural.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews");
     if !answers_anew {
         registry::record_creator(context, kind, &options, &mut review);
     }
@@ -49,7 +51,8 @@ fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
         "tokenreviews" => {
             let view = server.store.view();
             let objects = Objects { codec: &server.codec, view: &view };
-            let audiences: Vec<String> = tree::strings_at(review, "spec.audiences").into_iter().map(str::to_owned).collect();
+            let audiences: Vec<String> =
+                tree::strings_at(review, "spec.audiences").into_iter().map(str::to_owned).collect();
             let token = tree::str_at(review, "spec.token");
             server.identities.authenticator().review(token, &audiences, context.now, &objects)
         }

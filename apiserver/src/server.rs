@@ -6,6 +6,7 @@ use crate::chain;
 use crate::codec::Codec;
 use crate::config::{Config, Tls};
 use crate::connect::Agents;
+use crate::expiry;
 use crate::frames::Frames;
 use crate::identity::{Caller, Identities};
 use crate::local::Local;
@@ -109,7 +110,9 @@ impl ApiServer {
     /// server is ready. Safe to run again and on several servers at once.
     pub async fn bootstrap(&self) {
         bootstrap::run(&self.inner).await;
-        self.inner.bootstrapped.store(true, Ordering::Release);
+        if !self.inner.bootstrapped.swap(true, Ordering::AcqRel) {
+            tokio::spawn(expiry::run(self.inner.clone()));
+        }
     }
 
     /// Whether `/readyz` answers ok.
@@ -155,18 +158,22 @@ impl ApiServer {
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
-            let handshake = tokio::time::timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), acceptor.accept(stream));
+            let handshake =
+                tokio::time::timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), acceptor.accept(stream));
             let Ok(Ok(stream)) = handshake.await else { return };
-            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(|der| Arc::<[u8]>::from(der.as_ref()));
+            // Read once a connection: every request on it comes from the same certificate.
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let caller = Caller::of_certificate(certificate.map(AsRef::as_ref));
             let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
                 let mut request = request.map(Body::new);
-                request.extensions_mut().insert(Caller::Remote(certificate.clone()));
+                request.extensions_mut().insert(caller.clone());
                 let inner = inner.clone();
                 async move { Ok::<_, std::convert::Infallible>(chain::answer(inner, request).await) }
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http2().max_concurrent_streams(STREAMS_MAX);
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+            let connection =
+                builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "connection ended");
             }
@@ -178,7 +185,9 @@ fn tls_config(tls: &Tls) -> Result<ServerConfig, ServeError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(tls.client_roots.iter().map(CertificateDer::clone));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build()?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)

@@ -25,7 +25,11 @@ impl GroupResource {
 
 impl std::fmt::Display for GroupResource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.group.is_empty() { f.write_str(&self.resource) } else { write!(f, "{}.{}", self.resource, self.group) }
+        if self.group.is_empty() {
+            f.write_str(&self.resource)
+        } else {
+            write!(f, "{}.{}", self.resource, self.group)
+        }
     }
 }
 
@@ -98,14 +102,6 @@ pub enum ApiError {
     /// The path exists but not with this method.
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
-    /// The resource does not know this verb.
-    #[error("{verb} is not supported on resources of kind \"{resource}\"")]
-    VerbNotSupported {
-        /// The resource.
-        resource: GroupResource,
-        /// The verb.
-        verb: String,
-    },
     /// No acceptable representation (router level: with the list of types).
     #[error("406: Not Acceptable\n\nAvailable representations: {0}")]
     NoRepresentation(String),
@@ -138,7 +134,9 @@ pub enum ApiError {
         name: String,
     },
     /// `generateName` found no free name.
-    #[error("{resource} {name:?} already exists, the server was not able to generate a unique name for the object")]
+    #[error(
+        "{resource} {name:?} already exists, the server was not able to generate a unique name for the object"
+    )]
     NoFreeName {
         /// Its resource.
         resource: GroupResource,
@@ -183,16 +181,6 @@ pub enum ApiError {
     /// A patch that does not apply.
     #[error("{0}")]
     Unprocessable(String),
-    /// An eviction or an overload that may be retried.
-    #[error("{text}")]
-    TooManyRequests {
-        /// Why.
-        text: String,
-        /// Causes.
-        causes: Vec<Cause>,
-        /// Seconds; 0 means none.
-        retry_after: u32,
-    },
     /// Our fault.
     #[error("Internal error occurred: {0}")]
     Internal(String),
@@ -213,9 +201,6 @@ pub enum ApiError {
     /// This replica cannot serve now.
     #[error("{0}")]
     Unavailable(String),
-    /// The store is full.
-    #[error("{0}")]
-    InsufficientStorage(String),
 }
 
 /// Shorthand of this crate's fallible results.
@@ -238,7 +223,11 @@ fn invalid_text(group: &str, kind: &str, name: &str, causes: &[Cause], joined: O
     } else if !causes.is_empty() {
         let mut seen: Vec<String> = Vec::new();
         for cause in causes {
-            let line = if cause.field.is_empty() { cause.message.clone() } else { format!("{}: {}", cause.field, cause.message) };
+            let line = if cause.field.is_empty() {
+                cause.message.clone()
+            } else {
+                format!("{}: {}", cause.field, cause.message)
+            };
             if !seen.contains(&line) {
                 seen.push(line);
             }
@@ -263,7 +252,9 @@ pub fn go_quote(text: &str) -> String {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(out, "\\x{:02x}", c as u32).expect("strings take every write"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                write!(out, "\\x{:02x}", c as u32).expect("strings take every write")
+            }
             c => out.push(c),
         }
     }
@@ -279,7 +270,12 @@ impl ApiError {
 
     /// Refused by admission.
     pub fn forbidden(resource: &GroupResource, name: &str, text: impl Into<String>) -> Self {
-        Self::Forbidden { resource: resource.clone(), name: name.to_owned(), text: text.into(), causes: Vec::new() }
+        Self::Forbidden {
+            resource: resource.clone(),
+            name: name.to_owned(),
+            text: text.into(),
+            causes: Vec::new(),
+        }
     }
 
     /// Failed precondition.
@@ -289,7 +285,13 @@ impl ApiError {
 
     /// Validation findings of an object or of options.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[kinds::field::Error]) -> Self {
-        Self::Invalid { group: group.to_owned(), kind: kind.to_owned(), name: name.to_owned(), causes: errors.iter().map(cause).collect(), joined: None }
+        Self::Invalid {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            causes: errors.iter().map(cause).collect(),
+            joined: None,
+        }
     }
 
     /// The HTTP code.
@@ -299,18 +301,19 @@ impl ApiError {
             Self::Unauthorized => 401,
             Self::Forbidden { .. } | Self::Denied(_) => 403,
             Self::NotFound { .. } | Self::NoSuchResource | Self::NoSuchPage => 404,
-            Self::MethodNotAllowed | Self::VerbNotSupported { .. } => 405,
+            Self::MethodNotAllowed => 405,
             Self::NoRepresentation(_) | Self::NotAcceptable(_) | Self::UnfitRepresentation(_) => 406,
-            Self::AlreadyExists { .. } | Self::BeingDeleted { .. } | Self::NoFreeName { .. } | Self::Conflict { .. } => 409,
+            Self::AlreadyExists { .. }
+            | Self::BeingDeleted { .. }
+            | Self::NoFreeName { .. }
+            | Self::Conflict { .. } => 409,
             Self::Expired { .. } => 410,
             Self::TooLarge(_) => 413,
             Self::UnsupportedPatchType | Self::UnsupportedMediaType(_) => 415,
             Self::Invalid { .. } | Self::Unprocessable(_) => 422,
-            Self::TooManyRequests { .. } => 429,
             Self::Internal(_) | Self::Plain(_) => 500,
             Self::Unavailable(_) => 503,
             Self::Timeout(_) | Self::RevisionTooLarge { .. } => 504,
-            Self::InsufficientStorage(_) => 507,
         }
     }
 
@@ -320,17 +323,20 @@ impl ApiError {
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden { .. } | Self::Denied(_) => "Forbidden",
             Self::NotFound { .. } | Self::NoSuchResource | Self::NoSuchPage => "NotFound",
-            Self::MethodNotAllowed | Self::VerbNotSupported { .. } => "MethodNotAllowed",
-            Self::NoRepresentation(_) | Self::NotAcceptable(_) | Self::UnfitRepresentation(_) => "NotAcceptable",
-            Self::AlreadyExists { .. } | Self::BeingDeleted { .. } | Self::NoFreeName { .. } => "AlreadyExists",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::NoRepresentation(_) | Self::NotAcceptable(_) | Self::UnfitRepresentation(_) => {
+                "NotAcceptable"
+            }
+            Self::AlreadyExists { .. } | Self::BeingDeleted { .. } | Self::NoFreeName { .. } => {
+                "AlreadyExists"
+            }
             Self::Conflict { .. } => "Conflict",
             Self::Expired { .. } => "Expired",
             Self::TooLarge(_) => "RequestEntityTooLarge",
             Self::UnsupportedPatchType | Self::UnsupportedMediaType(_) => "UnsupportedMediaType",
             Self::Invalid { .. } | Self::Unprocessable(_) => "Invalid",
-            Self::TooManyRequests { .. } => "TooManyRequests",
             Self::Internal(_) => "InternalError",
-            Self::Plain(_) | Self::InsufficientStorage(_) => "",
+            Self::Plain(_) => "",
             Self::Unavailable(_) => "ServiceUnavailable",
             Self::Timeout(_) | Self::RevisionTooLarge { .. } => "Timeout",
         }
@@ -340,7 +346,6 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::RevisionTooLarge { .. } => Some(1),
-            Self::TooManyRequests { retry_after, .. } if *retry_after > 0 => Some(*retry_after),
             _ => None,
         }
     }
@@ -354,36 +359,53 @@ impl ApiError {
                 causes: causes.clone(),
                 ..Details::default()
             }),
-            Self::Denied(denied) => {
-                Some(Details { name: denied.name.clone(), group: denied.group.clone(), kind: denied.resource.clone(), ..Details::default() })
-            }
+            Self::Denied(denied) => Some(Details {
+                name: denied.name.clone(),
+                group: denied.group.clone(),
+                kind: denied.resource.clone(),
+                ..Details::default()
+            }),
             Self::NotFound { resource, name }
             | Self::AlreadyExists { resource, name }
             | Self::BeingDeleted { resource, name }
-            | Self::Conflict { resource, name, .. } => {
-                Some(Details { name: name.clone(), group: resource.group.clone(), kind: resource.resource.clone(), ..Details::default() })
-            }
-            Self::NoFreeName { resource, name } => {
-                Some(Details { name: name.clone(), group: resource.group.clone(), kind: resource.resource.clone(), retry_after: 1, ..Details::default() })
-            }
-            Self::VerbNotSupported { resource, .. } => {
-                Some(Details { group: resource.group.clone(), kind: resource.resource.clone(), ..Details::default() })
-            }
-            Self::Invalid { group, kind, name, causes, .. } => {
-                Some(Details { name: name.clone(), group: group.clone(), kind: kind.clone(), causes: causes.clone(), ..Details::default() })
-            }
-            Self::TooManyRequests { causes, retry_after, .. } => Some(Details { causes: causes.clone(), retry_after: *retry_after, ..Details::default() }),
-            Self::RevisionTooLarge { .. } => Some(Details {
-                causes: vec![Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), field: String::new() }],
+            | Self::Conflict { resource, name, .. } => Some(Details {
+                name: name.clone(),
+                group: resource.group.clone(),
+                kind: resource.resource.clone(),
+                ..Details::default()
+            }),
+            Self::NoFreeName { resource, name } => Some(Details {
+                name: name.clone(),
+                group: resource.group.clone(),
+                kind: resource.resource.clone(),
                 retry_after: 1,
                 ..Details::default()
             }),
-            Self::Internal(text) => {
-                Some(Details { causes: vec![Cause { reason: String::new(), message: text.clone(), field: String::new() }], ..Details::default() })
-            }
-            Self::NoSuchResource | Self::MethodNotAllowed | Self::NoRepresentation(_) | Self::UnsupportedPatchType | Self::Unprocessable(_) => {
-                Some(Details::default())
-            }
+            Self::Invalid { group, kind, name, causes, .. } => Some(Details {
+                name: name.clone(),
+                group: group.clone(),
+                kind: kind.clone(),
+                causes: causes.clone(),
+                ..Details::default()
+            }),
+            Self::RevisionTooLarge { .. } => Some(Details {
+                causes: vec![Cause {
+                    reason: "ResourceVersionTooLarge".into(),
+                    message: "Too large resource version".into(),
+                    field: String::new(),
+                }],
+                retry_after: 1,
+                ..Details::default()
+            }),
+            Self::Internal(text) => Some(Details {
+                causes: vec![Cause { reason: String::new(), message: text.clone(), field: String::new() }],
+                ..Details::default()
+            }),
+            Self::NoSuchResource
+            | Self::MethodNotAllowed
+            | Self::NoRepresentation(_)
+            | Self::UnsupportedPatchType
+            | Self::Unprocessable(_) => Some(Details::default()),
             Self::Timeout(_) => Some(Details::default()),
             _ => None,
         }
@@ -391,10 +413,16 @@ impl ApiError {
 
     fn message(&self) -> String {
         match self {
-            Self::Forbidden { resource, name, text, .. } if name.is_empty() => format!("{resource} is forbidden: {text}"),
-            Self::Forbidden { resource, name, text, .. } => format!("{resource} {} is forbidden: {text}", go_quote(name)),
+            Self::Forbidden { resource, name, text, .. } if name.is_empty() => {
+                format!("{resource} is forbidden: {text}")
+            }
+            Self::Forbidden { resource, name, text, .. } => {
+                format!("{resource} {} is forbidden: {text}", go_quote(name))
+            }
             Self::NotFound { resource, name } => format!("{resource} {} not found", go_quote(name)),
-            Self::RevisionTooLarge { asked, current } => format!("Timeout: Too large resource version: {asked}, current: {current}"),
+            Self::RevisionTooLarge { asked, current } => {
+                format!("Timeout: Too large resource version: {asked}, current: {current}")
+            }
             other => other.to_string(),
         }
     }
@@ -426,7 +454,9 @@ impl Details {
     /// As JSON, empty fields left out.
     pub fn tree(&self) -> Tree {
         let mut map = Map::new();
-        for (key, value) in [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)] {
+        for (key, value) in
+            [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)]
+        {
             if !value.is_empty() {
                 map.insert(key.into(), json!(value));
             }
@@ -478,7 +508,11 @@ mod tests {
 
     #[test]
     fn several_findings_stand_in_brackets_once() {
-        let cause = |field: &str| Cause { reason: "FieldValueRequired".into(), message: "Required value".into(), field: field.into() };
+        let cause = |field: &str| Cause {
+            reason: "FieldValueRequired".into(),
+            message: "Required value".into(),
+            field: field.into(),
+        };
         let error = ApiError::Invalid {
             group: String::new(),
             kind: "Pod".into(),

@@ -86,7 +86,11 @@ fn write_scalar(out: &mut String, scalar: &Tree, indent: usize) {
 }
 
 fn write_text(out: &mut String, text: &str, indent: usize, is_key: bool) {
-    if !is_key && text.contains('\n') && text.chars().all(|c| c == '\n' || c == '\t' || is_printable(c)) && !text.starts_with([' ', '\n']) {
+    if !is_key
+        && text.contains('\n')
+        && text.chars().all(|c| c == '\n' || c == '\t' || is_printable(c))
+        && !text.starts_with([' ', '\n'])
+    {
         return write_literal(out, text, indent);
     }
     if text.chars().any(|c| !is_printable(c)) {
@@ -126,7 +130,8 @@ fn fold(out: &mut String, text: &str, indent: usize, is_key: bool) {
     let mut column = out[start..].chars().count();
     let chars: Vec<char> = text.chars().collect();
     for (at, &c) in chars.iter().enumerate() {
-        let lonely = c == ' ' && at > 0 && at + 1 < chars.len() && chars[at + 1] != ' ' && chars[at - 1] != ' ';
+        let lonely =
+            c == ' ' && at > 0 && at + 1 < chars.len() && chars[at + 1] != ' ' && chars[at - 1] != ' ';
         if !is_key && lonely && column > WIDTH {
             out.push('\n');
             push_indent(out, indent);
@@ -151,7 +156,9 @@ fn write_double_quoted(out: &mut String, text: &str) {
             '\0' => out.push_str("\\0"),
             c if is_printable(c) => out.push(c),
             c if (c as u32) <= 0xff => write!(out, "\\x{:02X}", c as u32).expect("strings take every write"),
-            c if (c as u32) <= 0xffff => write!(out, "\\u{:04X}", c as u32).expect("strings take every write"),
+            c if (c as u32) <= 0xffff => {
+                write!(out, "\\u{:04X}", c as u32).expect("strings take every write")
+            }
             c => write!(out, "\\U{:08X}", c as u32).expect("strings take every write"),
         }
     }
@@ -171,8 +178,13 @@ fn is_ambiguous(text: &str) -> bool {
 
 fn looks_numeric(text: &str) -> bool {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text).replace('_', "");
-    let radix = |prefix: &str, ok: fn(char) -> bool| body.strip_prefix(prefix).is_some_and(|digits| !digits.is_empty() && digits.chars().all(ok));
-    if radix("0x", |c| c.is_ascii_hexdigit()) || radix("0b", |c| matches!(c, '0' | '1')) || radix("0o", |c| c.is_digit(8)) {
+    let radix = |prefix: &str, ok: fn(char) -> bool| {
+        body.strip_prefix(prefix).is_some_and(|digits| !digits.is_empty() && digits.chars().all(ok))
+    };
+    if radix("0x", |c| c.is_ascii_hexdigit())
+        || radix("0b", |c| matches!(c, '0' | '1'))
+        || radix("0o", |c| c.is_digit(8))
+    {
         return true;
     }
     if matches!(body.to_ascii_lowercase().as_str(), ".inf" | ".nan") {
@@ -184,7 +196,10 @@ fn looks_numeric(text: &str) -> bool {
 
 fn looks_like_time(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.len() >= 8 && bytes[..4].iter().all(u8::is_ascii_digit) && bytes[4] == b'-' && bytes[5].is_ascii_digit()
+    bytes.len() >= 8
+        && bytes[..4].iter().all(u8::is_ascii_digit)
+        && bytes[4] == b'-'
+        && bytes[5].is_ascii_digit()
 }
 
 /// Whether a text may stand without quotes in block context.
@@ -194,7 +209,10 @@ fn is_plain(text: &str) -> bool {
     }
     let mut chars = text.chars();
     let first = chars.next().expect("empty is ambiguous");
-    if matches!(first, '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`') {
+    if matches!(
+        first,
+        '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`'
+    ) {
         return false;
     }
     let second = chars.next();
@@ -222,7 +240,8 @@ fn key_order(a: &str, b: &str) -> std::cmp::Ordering {
         if x_letter || y_letter {
             return if digits == x_letter { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater };
         }
-        let number = |chars: &[char]| chars[at..].iter().take_while(|c| c.is_ascii_digit()).collect::<String>();
+        let number =
+            |chars: &[char]| chars[at..].iter().take_while(|c| c.is_ascii_digit()).collect::<String>();
         let (p, q) = (number(&a_chars), number(&b_chars));
         let by_value = p.parse::<u64>().unwrap_or(0).cmp(&q.parse::<u64>().unwrap_or(0));
         return by_value.then(p.len().cmp(&q.len())).then(x.cmp(&y));
@@ -238,7 +257,10 @@ mod tests {
     #[test]
     fn a_status_reads_as_upstreams() {
         let tree = json!({"kind": "Status", "metadata": {}, "code": 404, "message": "configmaps \"nope\" not found", "details": {"name": "nope"}});
-        assert_eq!(encode(&tree), "code: 404\ndetails:\n  name: nope\nkind: Status\nmessage: configmaps \"nope\" not found\nmetadata: {}\n");
+        assert_eq!(
+            encode(&tree),
+            "code: 404\ndetails:\n  name: nope\nkind: Status\nmessage: configmaps \"nope\" not found\nmetadata: {}\n"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod default_tolerations;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_resize;
+mod pod_security;
 mod priority;
 mod role_escalation;
 mod runtime_class;
@@ -65,7 +66,9 @@ impl<'a> Review<'a> {
 
     /// Whether the write is on this core resource itself.
     pub(crate) fn is_core(&self, plural: &str) -> bool {
-        self.kind.resource.group.is_empty() && self.kind.resource.plural == plural && self.sub == Subresource::None
+        self.kind.resource.group.is_empty()
+            && self.kind.resource.plural == plural
+            && self.sub == Subresource::None
     }
 }
 
@@ -91,6 +94,7 @@ pub(crate) fn validate(review: &mut Review<'_>, object: &Tree, old: Option<&Tree
         namespace_lifecycle::admit(review, object)?;
         node_restriction::admit(review, object, old)?;
     }
+    pod_security::validate(review, object, old)?;
     pod_resize::validate(review, object, old)?;
     role_escalation::validate(review, object, old)
 }

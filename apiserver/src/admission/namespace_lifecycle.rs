@@ -15,7 +15,11 @@ pub(super) fn admit(review: &mut Review<'_>, object: &Tree) -> ApiResult<()> {
     if review.is_core("namespaces") {
         let name = &info.path_name;
         if review.operation == Operation::Delete && IMMORTAL.contains(&name.as_str()) {
-            return Err(ApiError::forbidden(&review.kind.group_resource, name, "this namespace may not be deleted"));
+            return Err(ApiError::forbidden(
+                &review.kind.group_resource,
+                name,
+                "this namespace may not be deleted",
+            ));
         }
         return Ok(());
     }
@@ -24,8 +28,13 @@ pub(super) fn admit(review: &mut Review<'_>, object: &Tree) -> ApiResult<()> {
     }
     let namespace = info.namespace.clone();
     let resource = GroupResource::new("", "namespaces");
-    let stored = review.objects().core("namespaces", "", &namespace).ok_or_else(|| ApiError::not_found(&resource, &namespace))?;
-    if tree::str_at(&stored, "status.phase") == "Terminating" || tree::at(&stored, "metadata.deletionTimestamp").is_some() {
+    let stored = review
+        .objects()
+        .core("namespaces", "", &namespace)
+        .ok_or_else(|| ApiError::not_found(&resource, &namespace))?;
+    if tree::str_at(&stored, "status.phase") == "Terminating"
+        || tree::at(&stored, "metadata.deletionTimestamp").is_some()
+    {
         return Err(terminating(review, object, &namespace));
     }
     let key = Key::new("namespaces", "", namespace.as_str());
@@ -40,6 +49,10 @@ fn terminating(review: &Review<'_>, object: &Tree, namespace: &str) -> ApiError 
         resource: review.kind.group_resource.clone(),
         name: name.to_owned(),
         text: format!("unable to create new content in namespace {namespace} because it is being terminated"),
-        causes: vec![Cause { reason: "NamespaceTerminating".into(), message, field: "metadata.namespace".into() }],
+        causes: vec![Cause {
+            reason: "NamespaceTerminating".into(),
+            message,
+            field: "metadata.namespace".into(),
+        }],
     }
 }

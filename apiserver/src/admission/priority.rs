@@ -9,7 +9,8 @@ use schema::Tree;
 use serde_json::json;
 
 /// Classes that need no object.
-const BUILT_IN: [(&str, i64); 2] = [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+const BUILT_IN: [(&str, i64); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
 pub(super) fn mutate(review: &Review<'_>, object: &mut Tree, old: Option<&Tree>) -> ApiResult<()> {
     if !review.is_core("pods") {
@@ -32,8 +33,11 @@ fn set(review: &Review<'_>, object: &mut Tree) -> ApiResult<()> {
         "" => None,
         class => {
             let found = BUILT_IN.iter().find(|(known, _)| *known == class);
-            let (class, value) = found.ok_or_else(|| refuse(format!("no PriorityClass with name {class} was found")))?;
-            Some(json!({"metadata": {"name": class}, "value": value, "preemptionPolicy": "PreemptLowerPriority"}))
+            let (class, value) =
+                found.ok_or_else(|| refuse(format!("no PriorityClass with name {class} was found")))?;
+            Some(
+                json!({"metadata": {"name": class}, "value": value, "preemptionPolicy": "PreemptLowerPriority"}),
+            )
         }
     };
     admission::set_priority(object, class.as_ref()).map_err(refuse)

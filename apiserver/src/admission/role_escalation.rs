@@ -18,6 +18,8 @@ pub(super) fn validate(review: &Review<'_>, object: &Tree, old: Option<&Tree>) -
     };
     outcome.map_err(|refusal| match refusal {
         Refusal::Forbidden(forbidden) => ApiError::Denied(forbidden),
-        Refusal::RoleNotFound { resource, name } => ApiError::not_found(&GroupResource::new(rbac::GROUP, resource), &name),
+        Refusal::RoleNotFound { resource, name } => {
+            ApiError::not_found(&GroupResource::new(rbac::GROUP, resource), &name)
+        }
     })
 }

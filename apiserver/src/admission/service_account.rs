@@ -10,7 +10,8 @@ use schema::Tree;
 
 pub(super) fn mutate(review: &Review<'_>, object: &mut Tree) -> ApiResult<()> {
     let ephemeral = review.sub == Subresource::EphemeralContainers && review.operation == Operation::Update;
-    if !(review.is_core("pods") && review.operation == Operation::Create) && !ephemeral {
+    let created = review.is_core("pods") && review.operation == Operation::Create;
+    if !created && !ephemeral {
         return Ok(());
     }
     let name = tree::str_at(object, "metadata.name").to_owned();
@@ -21,7 +22,8 @@ pub(super) fn mutate(review: &Review<'_>, object: &mut Tree) -> ApiResult<()> {
     let namespace = review.context.info.namespace.as_str();
     let account_name = admission::service_account_name(object);
     let account = review.objects().core("serviceaccounts", namespace, &account_name);
-    let account = account.ok_or_else(|| refuse(admission::missing_service_account(namespace, &account_name)))?;
+    let account =
+        account.ok_or_else(|| refuse(admission::missing_service_account(namespace, &account_name)))?;
     if ephemeral {
         return admission::check_ephemeral_secrets(object, &account).map_err(refuse);
     }

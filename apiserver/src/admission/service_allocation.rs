@@ -39,8 +39,10 @@ pub(super) fn allocate(review: &mut Review<'_>, object: &mut Tree, old: Option<&
         let range = ranges.iter().find(|range| range.family == need.family);
         let Some(range) = range else { continue };
         let address = match &need.requested {
-            Some(wanted) => claim_address(review, range, wanted).map_err(|why| invalid(object, &[need.refused(object, &why)]))?,
-            None => free_address(review, range).ok_or_else(|| invalid(object, &[need.refused(object, "range is full")]))?,
+            Some(wanted) => claim_address(review, range, wanted)
+                .map_err(|why| invalid(object, &[need.refused(object, &why)]))?,
+            None => free_address(review, range)
+                .ok_or_else(|| invalid(object, &[need.refused(object, "range is full")]))?,
         };
         hold(review, &format!("{HELD}address.{address}"));
         need.assign(object, &address);
@@ -48,8 +50,11 @@ pub(super) fn allocate(review: &mut Review<'_>, object: &mut Tree, old: Option<&
     let mut taken: Vec<i64> = Vec::new();
     for need in &needs.node_ports {
         let port = match need.requested {
-            Some(wanted) => claim_port(review, wanted, &taken).map_err(|why| invalid(object, &[need.refused(&why)]))?,
-            None => free_port(review, &taken).ok_or_else(|| ApiError::Internal("failed to allocate a nodePort: range is full".into()))?,
+            Some(wanted) => {
+                claim_port(review, wanted, &taken).map_err(|why| invalid(object, &[need.refused(&why)]))?
+            }
+            None => free_port(review, &taken)
+                .ok_or_else(|| ApiError::Internal("failed to allocate a nodePort: range is full".into()))?,
         };
         taken.push(port);
         hold(review, &format!("{HELD}port.{port}"));
@@ -58,13 +63,20 @@ pub(super) fn allocate(review: &mut Review<'_>, object: &mut Tree, old: Option<&
     health_check(review, object, needs.health_check, &taken)
 }
 
-fn health_check(review: &mut Review<'_>, object: &mut Tree, need: Option<Option<i64>>, taken: &[i64]) -> ApiResult<()> {
+fn health_check(
+    review: &mut Review<'_>,
+    object: &mut Tree,
+    need: Option<Option<i64>>,
+    taken: &[i64],
+) -> ApiResult<()> {
     let port = match need {
         None => return Ok(()),
-        Some(Some(wanted)) => claim_port(review, wanted, taken)
-            .map_err(|why| ApiError::Internal(format!("failed to allocate requested HealthCheck NodePort {wanted}: {why}")))?,
-        Some(None) => free_port(review, taken)
-            .ok_or_else(|| ApiError::Internal("failed to allocate a HealthCheck NodePort 0: range is full".into()))?,
+        Some(Some(wanted)) => claim_port(review, wanted, taken).map_err(|why| {
+            ApiError::Internal(format!("failed to allocate requested HealthCheck NodePort {wanted}: {why}"))
+        })?,
+        Some(None) => free_port(review, taken).ok_or_else(|| {
+            ApiError::Internal("failed to allocate a HealthCheck NodePort 0: range is full".into())
+        })?,
     };
     hold(review, &format!("{HELD}port.{port}"));
     kinds::tree::set(object, "spec.healthCheckNodePort", port);
@@ -98,7 +110,10 @@ impl Range {
     fn address(&self, offset: u128) -> String {
         let value = self.first + offset;
         match self.family {
-            Family::V4 => IpAddr::from((u32::try_from(value).expect("a v4 range lies within v4")).to_be_bytes()).to_string(),
+            Family::V4 => {
+                IpAddr::from((u32::try_from(value).expect("a v4 range lies within v4")).to_be_bytes())
+                    .to_string()
+            }
             Family::V6 => IpAddr::from(value.to_be_bytes()).to_string(),
         }
     }

@@ -12,7 +12,9 @@ pub(super) fn mutate(review: &Review<'_>, object: &mut Tree) {
         return;
     }
     let mut taints = tree::list_at(object, "spec.taints").to_vec();
-    let there = taints.iter().any(|taint| tree::str_at(taint, "key") == KEY && tree::str_at(taint, "effect") == "NoSchedule");
+    let there = taints
+        .iter()
+        .any(|taint| tree::str_at(taint, "key") == KEY && tree::str_at(taint, "effect") == "NoSchedule");
     if !there {
         taints.push(json!({"key": KEY, "effect": "NoSchedule"}));
         tree::set(object, "spec.taints", Tree::Array(taints));

@@ -49,7 +49,9 @@ pub(super) async fn pod(context: &Context) -> ApiResult<Place> {
     let view = linearizable(context).await?;
     let objects = Objects { codec: &context.server.codec, view: &view };
     let name = &context.info.path_name;
-    let pod = objects.core("pods", &context.info.namespace, name).ok_or_else(|| ApiError::not_found(&GroupResource::new("", "pods"), name))?;
+    let pod = objects
+        .core("pods", &context.info.namespace, name)
+        .ok_or_else(|| ApiError::not_found(&GroupResource::new("", "pods"), name))?;
     let node = tree::str_at(&pod, "spec.nodeName").to_owned();
     Ok(Place { pod, node })
 }
@@ -62,9 +64,16 @@ pub(super) fn agent(context: &Context, node: &str, target: String) -> ApiResult<
     let resource = GroupResource::new("", &*context.info.resource);
     let node_object = objects.core("nodes", "", node).ok_or_else(|| ApiError::not_found(&resource, node))?;
     let addresses = tree::list_at(&node_object, "status.addresses");
-    let of = |kind: &str| addresses.iter().find(|address| tree::str_at(address, "type") == kind).map(|address| tree::str_at(address, "address").to_owned());
+    let of = |kind: &str| {
+        addresses
+            .iter()
+            .find(|address| tree::str_at(address, "type") == kind)
+            .map(|address| tree::str_at(address, "address").to_owned())
+    };
     let host = ["InternalIP", "ExternalIP", "Hostname"].into_iter().find_map(of);
-    let host = host.ok_or_else(|| ApiError::Internal(format!("no preferred addresses found; known addresses: {}", addresses.len())))?;
+    let host = host.ok_or_else(|| {
+        ApiError::Internal(format!("no preferred addresses found; known addresses: {}", addresses.len()))
+    })?;
     let port = tree::int_at(&node_object, "status.daemonEndpoints.kubeletEndpoint.Port");
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).unwrap_or(AGENT_PORT);
     Ok(Location { host, port, security: Security::Agent, target })
@@ -76,7 +85,10 @@ fn container(context: &Context, pod: &Tree) -> ApiResult<String> {
 
 fn bound(context: &Context, node: &str) -> ApiResult<()> {
     if node.is_empty() {
-        return Err(ApiError::BadRequest(format!("pod {} does not have a host assigned", context.info.path_name)));
+        return Err(ApiError::BadRequest(format!(
+            "pod {} does not have a host assigned",
+            context.info.path_name
+        )));
     }
     Ok(())
 }
@@ -88,12 +100,23 @@ pub(super) async fn exec(context: &Context, word: &str) -> ApiResult<Location> {
     bound(context, &place.node)?;
     let flag = |key: &str, default: bool| context.query.optional_flag(key).unwrap_or(default);
     let attach = word == "attach";
-    let channels = [("input", flag("stdin", false)), ("output", flag("stdout", attach)), ("error", flag("stderr", attach)), ("tty", flag("tty", false))];
-    let mut pairs: Vec<String> = channels.iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name}=1")).collect();
+    let channels = [
+        ("input", flag("stdin", false)),
+        ("output", flag("stdout", attach)),
+        ("error", flag("stderr", attach)),
+        ("tty", flag("tty", false)),
+    ];
+    let mut pairs: Vec<String> =
+        channels.iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name}=1")).collect();
     if !attach {
         pairs.extend(context.query.all("command").map(|argument| format!("command={}", escape(argument))));
     }
-    let target = format!("/{word}/{}/{}/{container}?{}", context.info.namespace, context.info.path_name, pairs.join("&"));
+    let target = format!(
+        "/{word}/{}/{}/{container}?{}",
+        context.info.namespace,
+        context.info.path_name,
+        pairs.join("&")
+    );
     agent(context, &place.node, target)
 }
 
@@ -103,7 +126,11 @@ pub(super) async fn port_forward(context: &Context) -> ApiResult<Location> {
     bound(context, &place.node)?;
     let ports: Vec<&str> = context.query.all("ports").collect();
     let query = if ports.is_empty() { String::new() } else { format!("?port={}", escape(&ports.join(","))) };
-    agent(context, &place.node, format!("/portForward/{}/{}{query}", context.info.namespace, context.info.path_name))
+    agent(
+        context,
+        &place.node,
+        format!("/portForward/{}/{}{query}", context.info.namespace, context.info.path_name),
+    )
 }
 
 /// Where the log of a pod comes from; nowhere before it is bound.
@@ -113,7 +140,8 @@ pub(super) async fn log(context: &Context, query: &str) -> ApiResult<Option<Loca
     if place.node.is_empty() {
         return Ok(None);
     }
-    let target = format!("/containerLogs/{}/{}/{container}{query}", context.info.namespace, context.info.path_name);
+    let target =
+        format!("/containerLogs/{}/{}/{container}{query}", context.info.namespace, context.info.path_name);
     agent(context, &place.node, target).map(Some)
 }
 

@@ -29,11 +29,15 @@ pub(super) async fn serve(context: &Context, request: Request<Body>) -> ApiResul
 /// An agent's plain-text refusal as a Status.
 async fn complaint(context: &Context, reply: Reply) -> ApiError {
     let code = reply.status().as_u16();
-    let bytes = reply.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let bytes =
+        reply.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(COMPLAINT_MAX)]).trim_end().to_owned();
     match code {
         400 => ApiError::BadRequest(text),
-        404 => ApiError::BadRequest(format!("the server could not find the requested resource (get pods {}): {text}", context.info.path_name)),
+        404 => ApiError::BadRequest(format!(
+            "the server could not find the requested resource (get pods {}): {text}",
+            context.info.path_name
+        )),
         _ => ApiError::Internal(text),
     }
 }
@@ -41,7 +45,11 @@ async fn complaint(context: &Context, reply: Reply) -> ApiError {
 /// The options the agent gets, as a query.
 fn options(context: &Context) -> ApiResult<String> {
     let query = &context.query;
-    let mut pairs: Vec<String> = ["follow", "previous", "timestamps"].into_iter().filter(|key| query.flag(key)).map(|key| format!("{key}=true")).collect();
+    let mut pairs: Vec<String> = ["follow", "previous", "timestamps"]
+        .into_iter()
+        .filter(|key| query.flag(key))
+        .map(|key| format!("{key}=true"))
+        .collect();
     let mut errors = Vec::new();
     for (key, least, text) in [
         ("tailLines", 0, "must be greater than or equal to 0"),
@@ -58,7 +66,10 @@ fn options(context: &Context) -> ApiResult<String> {
     if !since.is_empty() {
         if query.first("sinceSeconds").is_some() {
             errors.retain(|error| error.field != "sinceSeconds");
-            errors.push(field::forbidden(&Path::new("[]"), "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+            errors.push(field::forbidden(
+                &Path::new("[]"),
+                "at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ));
         }
         pairs.push(format!("sinceTime={}", escape(since)));
     }

@@ -37,7 +37,8 @@ impl<'a> Target<'a> {
 
     fn of(context: &'a Context, kind: &str) -> ApiResult<Self> {
         let text = &context.info.path_name;
-        Self::parse(text).ok_or_else(|| ApiError::BadRequest(format!("invalid {kind} request {}", go_quote(text))))
+        Self::parse(text)
+            .ok_or_else(|| ApiError::BadRequest(format!("invalid {kind} request {}", go_quote(text))))
     }
 
     /// Whoever is proxied to shows no certificate of ours, so none is asked for.
@@ -53,7 +54,12 @@ impl<'a> Target<'a> {
 /// Path and query that follow `/proxy`.
 fn rest(context: &Context) -> String {
     let path = context.info.rest.join("/");
-    let query: Vec<String> = context.query.pairs().iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
+    let query: Vec<String> = context
+        .query
+        .pairs()
+        .iter()
+        .map(|(key, value)| format!("{}={}", escape(key), escape(value)))
+        .collect();
     let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
     let path: String = path.split('/').map(escape).collect::<Vec<_>>().join("/");
     format!("/{path}{query}")
@@ -88,8 +94,13 @@ pub(super) async fn pod_address(context: &Context) -> ApiResult<Location> {
 }
 
 fn first_port(pod: &Tree) -> Option<u16> {
-    let mut ports = tree::list_at(pod, "spec.containers").iter().filter_map(|container| tree::list_at(container, "ports").first());
-    ports.next().and_then(|port| tree::int_at(port, "containerPort")).and_then(|port| u16::try_from(port).ok())
+    let mut ports = tree::list_at(pod, "spec.containers")
+        .iter()
+        .filter_map(|container| tree::list_at(container, "ports").first());
+    ports
+        .next()
+        .and_then(|port| tree::int_at(port, "containerPort"))
+        .and_then(|port| u16::try_from(port).ok())
 }
 
 fn number(port: &str) -> ApiResult<u16> {
@@ -119,15 +130,26 @@ pub(super) async fn service(context: &Context) -> ApiResult<Location> {
     let mut port_name = target.port.to_owned();
     if let Ok(number) = target.port.parse::<i64>() {
         let service = read("services")?;
-        let port = tree::list_at(&service, "spec.ports").iter().find(|port| tree::int_at(port, "port") == Some(number));
-        let absent = || ApiError::Unavailable(format!("no service port {number} found for service {}", go_quote(target.name)));
+        let port = tree::list_at(&service, "spec.ports")
+            .iter()
+            .find(|port| tree::int_at(port, "port") == Some(number));
+        let absent = || {
+            ApiError::Unavailable(format!(
+                "no service port {number} found for service {}",
+                go_quote(target.name)
+            ))
+        };
         tree::str_at(port.ok_or_else(absent)?, "name").clone_into(&mut port_name);
     }
     let endpoints = read("endpoints")?;
     let is_pod = |address: &Tree| stands_for_a_pod(&objects, namespace, address);
     let candidates = addresses(&endpoints, &port_name, is_pod);
     if candidates.is_empty() {
-        let asked = if tree::list_at(&endpoints, "subsets").is_empty() { target.name } else { context.info.path_name.as_str() };
+        let asked = if tree::list_at(&endpoints, "subsets").is_empty() {
+            target.name
+        } else {
+            context.info.path_name.as_str()
+        };
         return Err(ApiError::Unavailable(format!("no endpoints available for service {}", go_quote(asked))));
     }
     let at = usize::try_from(context.server.seams.random.next() % candidates.len() as u64).unwrap_or(0);
@@ -155,7 +177,9 @@ fn stands_for_a_pod(objects: &Objects<'_>, namespace: &str, address: &Tree) -> b
     }
     let pod = objects.core("pods", namespace, tree::str_at(address, "targetRef.name"));
     let ip = tree::str_at(address, "ip");
-    pod.is_some_and(|pod| tree::list_at(&pod, "status.podIPs").iter().any(|own| tree::str_at(own, "ip") == ip))
+    pod.is_some_and(|pod| {
+        tree::list_at(&pod, "status.podIPs").iter().any(|own| tree::str_at(own, "ip") == ip)
+    })
 }
 
 #[cfg(test)]
@@ -164,7 +188,11 @@ mod tests {
     use serde_json::json;
 
     fn check(text: &str, expect: Option<(&str, &str, &str)>) {
-        assert_eq!(Target::parse(text), expect.map(|(scheme, name, port)| Target { scheme, name, port }), "{text}");
+        assert_eq!(
+            Target::parse(text),
+            expect.map(|(scheme, name, port)| Target { scheme, name, port }),
+            "{text}"
+        );
     }
 
     #[test]
@@ -192,7 +220,14 @@ mod tests {
 
     #[test]
     fn only_global_unicast_addresses_are_proxied_to() {
-        for (ip, allowed) in [("10.0.0.1", true), ("127.0.0.1", false), ("169.254.169.254", false), ("::1", false), ("fd00::1", true), ("0.0.0.0", false)] {
+        for (ip, allowed) in [
+            ("10.0.0.1", true),
+            ("127.0.0.1", false),
+            ("169.254.169.254", false),
+            ("::1", false),
+            ("fd00::1", true),
+            ("0.0.0.0", false),
+        ] {
             assert_eq!(ip.parse().is_ok_and(is_global_unicast), allowed, "{ip}");
         }
     }

@@ -30,7 +30,8 @@ pub(crate) struct Agents {
 impl Agents {
     /// With the server's client certificate; without one no agent can be reached.
     pub(crate) fn new(kubelet: Option<&Kubelet>) -> Self {
-        let connector = kubelet.and_then(|kubelet| client_config(kubelet).map(|config| TlsConnector::from(Arc::new(config))));
+        let connector = kubelet
+            .and_then(|kubelet| client_config(kubelet).map(|config| TlsConnector::from(Arc::new(config))));
         Self { connector, unverified: TlsConnector::from(Arc::new(unverified::client_config())) }
     }
 
@@ -60,22 +61,27 @@ impl Agents {
     }
 
     async fn dial(&self, location: &Location) -> ApiResult<hyper::client::conn::http1::SendRequest<Body>> {
-        let stream = TcpStream::connect((location.host.as_str(), location.port)).await.map_err(|error| failed(&error))?;
+        let stream = TcpStream::connect((location.host.as_str(), location.port))
+            .await
+            .map_err(|error| failed(&error))?;
         let _ = stream.set_nodelay(true);
         let connector = match location.security {
             Security::None => return handshake(stream).await,
             Security::Unverified => &self.unverified,
-            Security::Agent => {
-                self.connector.as_ref().ok_or_else(|| ApiError::Unavailable("this server has no certificate for node agents".into()))?
-            }
+            Security::Agent => self.connector.as_ref().ok_or_else(|| {
+                ApiError::Unavailable("this server has no certificate for node agents".into())
+            })?,
         };
         let name = ServerName::try_from(location.host.clone()).map_err(|error| failed(&error))?;
         handshake(connector.connect(name, stream).await.map_err(|error| failed(&error))?).await
     }
 }
 
-async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> ApiResult<hyper::client::conn::http1::SendRequest<Body>> {
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+) -> ApiResult<hyper::client::conn::http1::SendRequest<Body>> {
+    let (sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
     tokio::spawn(connection.with_upgrades());
     Ok(sender)
 }
@@ -95,12 +101,20 @@ fn rewrite(request: Request<Body>, location: &Location, upgrades: bool) -> ApiRe
 }
 
 fn headers(sent: &HeaderMap, location: &Location, upgrades: bool) -> ApiResult<HeaderMap> {
-    let secret = |name: &HeaderName| name == AUTHORIZATION || name == COOKIE || name.as_str().starts_with("impersonate-");
+    let secret = |name: &HeaderName| {
+        name == AUTHORIZATION || name == COOKIE || name.as_str().starts_with("impersonate-")
+    };
     let mut headers = HeaderMap::new();
-    for (name, value) in sent.iter().filter(|(name, _)| !secret(name) && *name != HOST && (upgrades || (*name != CONNECTION && *name != UPGRADE))) {
+    for (name, value) in sent.iter().filter(|(name, _)| {
+        !secret(name) && *name != HOST && (upgrades || (*name != CONNECTION && *name != UPGRADE))
+    }) {
         headers.append(name.clone(), value.clone());
     }
-    let host = if location.host.contains(':') { format!("[{}]:{}", location.host, location.port) } else { format!("{}:{}", location.host, location.port) };
+    let host = if location.host.contains(':') {
+        format!("[{}]:{}", location.host, location.port)
+    } else {
+        format!("{}:{}", location.host, location.port)
+    };
     headers.insert(HOST, HeaderValue::from_str(&host).map_err(|error| failed(&error))?);
     Ok(headers)
 }

@@ -19,7 +19,11 @@ pub(super) fn core_group(context: &Context) -> Tree {
 
 /// `/apis`.
 pub(super) fn groups(_: &Context) -> Tree {
-    let groups: Vec<Tree> = catalog::groups().iter().filter(|(group, _)| !group.is_empty()).map(|(group, version)| group_entry(group, version)).collect();
+    let groups: Vec<Tree> = catalog::groups()
+        .iter()
+        .filter(|(group, _)| !group.is_empty())
+        .map(|(group, version)| group_entry(group, version))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
@@ -39,7 +43,10 @@ pub(super) fn group(name: &str) -> Option<Tree> {
 
 /// Resources of a group version by name.
 fn kinds(group: &str, version: &str) -> Vec<&'static Kind> {
-    let mut kinds: Vec<&Kind> = catalog::all().iter().filter(|kind| kind.resource.group == group && kind.resource.version == version).collect();
+    let mut kinds: Vec<&Kind> = catalog::all()
+        .iter()
+        .filter(|kind| kind.resource.group == group && kind.resource.version == version)
+        .collect();
     kinds.sort_by(|a, b| a.resource.plural.cmp(&b.resource.plural));
     kinds
 }
@@ -62,7 +69,8 @@ pub(super) fn group_version(group: &str, version: &str) -> Option<Tree> {
         resources.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    let mut document = json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources});
+    let mut document =
+        json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources});
     if !group.is_empty() {
         document["apiVersion"] = json!("v1");
     }

@@ -30,9 +30,16 @@ impl Check {
     fn passes(&self, context: &Context) -> bool {
         let server = &context.server;
         match self.name {
-            "etcd" | "etcd-readiness" => server.store.term().is_some() || server.store.view().revision().0 > 0,
+            "etcd" | "etcd-readiness" => {
+                server.store.term().is_some() || server.store.view().revision().0 > 0
+            }
             "shutdown" => !server.stopping.is_cancelled(),
-            name if name.starts_with("poststarthook/rbac") || name.contains("bootstrap") || name.contains("namespaces") => server.is_bootstrapped(),
+            name if name.starts_with("poststarthook/rbac")
+                || name.contains("bootstrap")
+                || name.contains("namespaces") =>
+            {
+                server.is_bootstrapped()
+            }
             _ => true,
         }
     }
@@ -50,7 +57,10 @@ pub(super) fn serve(context: &Context, path: &str) -> Option<ApiResult<Reply>> {
         None => Ok(all(context, word, &checks.collect::<Vec<_>>())),
         Some(name) => match checks.find(|check| check.name == name) {
             Some(check) if check.passes(context) => Ok(reply::text(200, "ok")),
-            Some(check) => Ok(reply::text(500, format!("internal server error: {} failed: reason withheld\n", check.name))),
+            Some(check) => Ok(reply::text(
+                500,
+                format!("internal server error: {} failed: reason withheld\n", check.name),
+            )),
             None => Err(ApiError::NoSuchPage),
         },
     })
@@ -72,14 +82,23 @@ fn all(context: &Context, word: &str, checks: &[&Check]) -> Reply {
         };
         writeln!(lines, "{line}").expect("strings take every write");
     }
-    let unknown: Vec<String> = excluded.iter().filter(|name| !checks.iter().any(|check| check.name == **name)).map(|name| format!("\"{name}\"")).collect();
+    let unknown: Vec<String> = excluded
+        .iter()
+        .filter(|name| !checks.iter().any(|check| check.name == **name))
+        .map(|name| format!("\"{name}\""))
+        .collect();
     if !unknown.is_empty() {
-        writeln!(lines, "warn: some health checks cannot be excluded: no matches for {}", unknown.join(",")).expect("strings take every write");
+        writeln!(lines, "warn: some health checks cannot be excluded: no matches for {}", unknown.join(","))
+            .expect("strings take every write");
     }
     if failed {
         return reply::text(500, format!("{lines}{word} check failed\n"));
     }
-    if context.query.first("verbose").is_some() { reply::text(200, format!("{lines}{word} check passed\n")) } else { reply::text(200, "ok") }
+    if context.query.first("verbose").is_some() {
+        reply::text(200, format!("{lines}{word} check passed\n"))
+    } else {
+        reply::text(200, "ok")
+    }
 }
 
 /// The paths of all checks.
@@ -88,7 +107,8 @@ pub(super) fn paths() -> Vec<String> {
         .iter()
         .flat_map(|word| {
             let checks = CHECKS.iter().filter(move |check| *word == "readyz" || !check.ready_only);
-            std::iter::once(format!("/{word}")).chain(checks.map(move |check| format!("/{word}/{}", check.name)))
+            std::iter::once(format!("/{word}"))
+                .chain(checks.map(move |check| format!("/{word}/{}", check.name)))
         })
         .collect()
 }
@@ -96,10 +116,13 @@ pub(super) fn paths() -> Vec<String> {
 /// Prometheus text of what is counted so far.
 pub(super) fn metrics(context: &Context) -> String {
     let view = context.server.store.view();
-    let mut out = String::from("# HELP apiserver_storage_objects Number of stored objects.\n# TYPE apiserver_storage_objects gauge\n");
+    let mut out = String::from(
+        "# HELP apiserver_storage_objects Number of stored objects.\n# TYPE apiserver_storage_objects gauge\n",
+    );
     for kind in crate::catalog::all().iter().filter(|kind| kind.is_stored() && !kind.converts) {
         let count = view.count(&kind.stored_as, None);
-        writeln!(out, "apiserver_storage_objects{{resource=\"{}\"}} {count}", kind.stored_as).expect("strings take every write");
+        writeln!(out, "apiserver_storage_objects{{resource=\"{}\"}} {count}", kind.stored_as)
+            .expect("strings take every write");
     }
     writeln!(out, "# HELP kontiki_store_revision Newest revision visible here.\n# TYPE kontiki_store_revision gauge\nkontiki_store_revision {}", view.revision())
         .expect("strings take every write");

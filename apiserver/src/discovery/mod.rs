@@ -36,7 +36,9 @@ pub(crate) fn serve(context: &Context) -> ApiResult<Reply> {
             Some(document) => plain(context, &document),
             None => Err(ApiError::NoSuchPage),
         },
-        ["apis", group, version] if crate::catalog::has_group(group) => group_version(context, group, version),
+        ["apis", group, version] if crate::catalog::has_group(group) => {
+            group_version(context, group, version)
+        }
         ["apis", group, ..] if crate::catalog::has_group(group) => Err(ApiError::NoSuchResource),
         ["openapi", "v2"] if !path.ends_with('/') => openapi::v2(context),
         ["openapi", "v3"] if !path.ends_with('/') => openapi::index(),
@@ -44,7 +46,11 @@ pub(crate) fn serve(context: &Context) -> ApiResult<Reply> {
         ["openapi", "v3", rest @ ..] if !path.ends_with('/') => openapi::v3(context, &rest.join("/")),
         [".well-known", "openid-configuration"] => Ok(configuration(context)),
         ["openid", "v1", "jwks"] => jwks(context),
-        ["metrics"] | ["metrics", "slis"] => Ok(reply::bytes(200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", health::metrics(context))),
+        ["metrics"] | ["metrics", "slis"] => Ok(reply::bytes(
+            200,
+            "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
+            health::metrics(context),
+        )),
         _ => Err(ApiError::NoSuchPage),
     }
 }
@@ -57,7 +63,10 @@ fn only_get(context: &Context) -> ApiResult<()> {
 fn version(context: &Context) -> ApiResult<Reply> {
     only_get(context)?;
     let accept = context.accept();
-    let json = accept.is_empty() || accept.split(',').any(|clause| matches!(clause.split(';').next().unwrap_or_default().trim(), "*/*" | "application/json"));
+    let json = accept.is_empty()
+        || accept.split(',').any(|clause| {
+            matches!(clause.split(';').next().unwrap_or_default().trim(), "*/*" | "application/json")
+        });
     if !json {
         return Err(ApiError::NoRepresentation("application/json".into()));
     }
@@ -106,11 +115,14 @@ fn aggregate(context: &Context, format: Format, document: &Tree) -> ApiResult<Re
     use sha2::{Digest as _, Sha512};
     let json = serde_json::to_vec(document).map_err(|error| ApiError::Internal(error.to_string()))?;
     let hash = Sha512::digest(&json).iter().map(|byte| format!("{byte:02X}")).collect::<String>();
-    let etag = HeaderValue::from_str(&format!("\"{hash}\"")).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let etag = HeaderValue::from_str(&format!("\"{hash}\""))
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
     let media = match format {
         Format::Json => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         Format::Yaml => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        Format::Protobuf => "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Format::Protobuf => {
+            "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        }
     };
     let mut reply = if context.headers.get(IF_NONE_MATCH) == Some(&etag) {
         reply::bytes(304, media, Bytes::new())
@@ -118,7 +130,12 @@ fn aggregate(context: &Context, format: Format, document: &Tree) -> ApiResult<Re
         let body = match format {
             Format::Json => json.into(),
             Format::Yaml => crate::yaml::encode(document).into(),
-            Format::Protobuf => crate::protobuf::enveloped("io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", "apidiscovery.k8s.io/v2", "APIGroupDiscoveryList", document)?,
+            Format::Protobuf => crate::protobuf::enveloped(
+                "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList",
+                "apidiscovery.k8s.io/v2",
+                "APIGroupDiscoveryList",
+                document,
+            )?,
         };
         reply::bytes(200, media, body)
     };
@@ -145,19 +162,29 @@ fn plain(context: &Context, document: &Tree) -> ApiResult<Reply> {
 
 /// Group documents know no transforms; asked for one they answer plainly.
 fn plain_accept(accept: &str) -> String {
-    let clauses: Vec<&str> = accept.split(',').map(|clause| if clause.contains("as=") { clause.split(';').next().unwrap_or(clause) } else { clause }).collect();
+    let clauses: Vec<&str> = accept
+        .split(',')
+        .map(
+            |clause| if clause.contains("as=") { clause.split(';').next().unwrap_or(clause) } else { clause },
+        )
+        .collect();
     clauses.join(",")
 }
 
 fn protobuf(document: &Tree) -> ApiResult<Reply> {
     let kind = document["kind"].as_str().unwrap_or_default();
     let definition = format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}");
-    let body = crate::protobuf::enveloped(&definition, "v1", kind, document).map_err(|_| ApiError::NotAcceptable(OBJECT_TYPES.into()))?;
+    let body = crate::protobuf::enveloped(&definition, "v1", kind, document)
+        .map_err(|_| ApiError::NotAcceptable(OBJECT_TYPES.into()))?;
     Ok(reply::bytes(200, Format::Protobuf.media_type(), body))
 }
 
 fn configuration(context: &Context) -> Reply {
-    let host = context.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("kubernetes.default.svc");
+    let host = context
+        .headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or("kubernetes.default.svc");
     cached(reply::bytes(200, "application/json", keys::configuration(DEFAULT_ISSUER, host)))
 }
 
@@ -168,7 +195,12 @@ fn jwks(context: &Context) -> ApiResult<Reply> {
     if !accept.is_empty() && !accept.split(',').any(fits) {
         return Err(ApiError::NoRepresentation(MEDIA.into()));
     }
-    let key = context.server.config.signer.key().ok_or_else(|| ApiError::Unavailable("the signing key is not ready yet".into()))?;
+    let key = context
+        .server
+        .config
+        .signer
+        .key()
+        .ok_or_else(|| ApiError::Unavailable("the signing key is not ready yet".into()))?;
     Ok(cached(reply::bytes(200, MEDIA, keys::jwks(&key))))
 }
 
@@ -179,10 +211,23 @@ fn cached(mut reply: Reply) -> Reply {
 
 /// Every path a client may start from, sorted.
 fn paths() -> Vec<String> {
-    let mut paths: Vec<String> = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/version"]
-        .iter()
-        .map(|path| (*path).to_owned())
-        .collect();
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+        "/metrics",
+        "/metrics/slis",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/version",
+    ]
+    .iter()
+    .map(|path| (*path).to_owned())
+    .collect();
     for (group, version) in crate::catalog::groups().iter().filter(|(group, _)| !group.is_empty()) {
         paths.push(format!("/apis/{group}"));
         paths.push(format!("/apis/{group}/{version}"));

@@ -40,7 +40,8 @@ pub(super) fn v3(context: &Context, path: &str) -> ApiResult<Reply> {
     let asked = context.query.text("hash");
     if !asked.is_empty() && asked != hash {
         let mut reply = reply::bytes(301, "application/json", Bytes::new());
-        let location = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={hash}")).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let location = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={hash}"))
+            .map_err(|error| ApiError::Internal(error.to_string()))?;
         reply.headers_mut().insert(LOCATION, location);
         return Ok(reply);
     }
@@ -50,7 +51,11 @@ pub(super) fn v3(context: &Context, path: &str) -> ApiResult<Reply> {
     let mut reply = reply::object(context, 200, crate::negotiate::PLAIN, document(path));
     let headers = reply.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept"));
-    headers.insert(ETAG, HeaderValue::from_str(&format!("\"{hash}\"")).map_err(|error| ApiError::Internal(error.to_string()))?);
+    headers.insert(
+        ETAG,
+        HeaderValue::from_str(&format!("\"{hash}\""))
+            .map_err(|error| ApiError::Internal(error.to_string()))?,
+    );
     if !asked.is_empty() {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }
@@ -58,7 +63,12 @@ pub(super) fn v3(context: &Context, path: &str) -> ApiResult<Reply> {
 }
 
 fn accepts_json(accept: &str) -> bool {
-    let fits = |clause: &str| matches!(clause.split(';').next().unwrap_or_default().trim(), "*/*" | "application/*" | "application/json");
+    let fits = |clause: &str| {
+        matches!(
+            clause.split(';').next().unwrap_or_default().trim(),
+            "*/*" | "application/*" | "application/json"
+        )
+    };
     accept.is_empty() || accept.split(',').any(fits)
 }
 
@@ -88,10 +98,12 @@ fn group_version(path: &str) -> Option<(&str, &str)> {
 /// The rows of the resource table that are served in a group version.
 fn resources(path: &str) -> Vec<&'static Resource> {
     let Some((group, version)) = group_version(path) else { return Vec::new() };
-    let kinds = catalog::all().iter().filter(|kind| kind.resource.group == group && kind.resource.version == version);
+    let kinds =
+        catalog::all().iter().filter(|kind| kind.resource.group == group && kind.resource.version == version);
     kinds
         .flat_map(|kind| {
-            let names = std::iter::once(kind.resource.plural.clone()).chain(kind.subresources.iter().map(|sub| format!("{}/{}", kind.resource.plural, sub.name)));
+            let names = std::iter::once(kind.resource.plural.clone())
+                .chain(kind.subresources.iter().map(|sub| format!("{}/{}", kind.resource.plural, sub.name)));
             names.filter_map(|name| tables::resource(group, version, &name)).collect::<Vec<_>>()
         })
         .collect()

@@ -23,7 +23,9 @@ const SNIPPET: usize = 30;
 pub(crate) async fn read(body: Body) -> ApiResult<Bytes> {
     match Limited::new(body, BYTES_MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge(format!("Request entity too large: limit is {BYTES_MAX}"))),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(ApiError::TooLarge(format!("Request entity too large: limit is {BYTES_MAX}")))
+        }
         Err(error) => Err(ApiError::BadRequest(format!("unable to read the request body: {error}"))),
     }
 }
@@ -44,12 +46,21 @@ pub(crate) struct Expected<'a> {
 impl<'a> Expected<'a> {
     /// The kind of a resource.
     pub(crate) fn of(kind: &'a Kind) -> Self {
-        Self { schema: kind.schema, group: &kind.resource.group, version: &kind.resource.version, kind: &kind.resource.kind }
+        Self {
+            schema: kind.schema,
+            group: &kind.resource.group,
+            version: &kind.resource.version,
+            kind: &kind.resource.kind,
+        }
     }
 
     /// `v1` or `apps/v1`.
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 }
 
@@ -60,28 +71,49 @@ pub(crate) struct Decoded {
 }
 
 /// Decodes a body as a resource's kind, with the kind's defaults.
-pub(crate) fn decode(context: &Context, kind: &Kind, body: &[u8], validation: FieldValidation) -> ApiResult<Tree> {
+pub(crate) fn decode(
+    context: &Context,
+    kind: &Kind,
+    body: &[u8],
+    validation: FieldValidation,
+) -> ApiResult<Tree> {
     let mut decoded = decode_as(context, Expected::of(kind), body, validation)?;
     kind.strategy.default(&mut decoded.tree);
     Ok(decoded.tree)
 }
 
 /// Decodes a body as any kind.
-pub(crate) fn decode_as(context: &Context, expected: Expected<'_>, body: &[u8], validation: FieldValidation) -> ApiResult<Decoded> {
+pub(crate) fn decode_as(
+    context: &Context,
+    expected: Expected<'_>,
+    body: &[u8],
+    validation: FieldValidation,
+) -> ApiResult<Decoded> {
     let format = negotiate::body_format(context.content_type())?;
     let (mut tree, duplicates) = match format {
-        Format::Protobuf => (crate::protobuf::decode(expected.schema, body).map_err(|why| unrecognized(expected.kind, &why, body))?, Vec::new()),
+        Format::Protobuf => (
+            crate::protobuf::decode(expected.schema, body)
+                .map_err(|why| unrecognized(expected.kind, &why, body))?,
+            Vec::new(),
+        ),
         _ => parse(expected, format, body)?,
     };
     check_identity(expected, &mut tree, body)?;
-    let unhandled = |why: &dyn std::fmt::Display| unhandled(expected, expected.version, expected.kind, &why.to_string());
+    let unhandled =
+        |why: &dyn std::fmt::Display| unhandled(expected, expected.version, expected.kind, &why.to_string());
     let strict = match decode::conform(expected.schema, &mut tree) {
-        Ok(unknown) if duplicates.is_empty() && unknown.len() < 2 => unknown.iter().map(|path| decode::unknown_field(path)).collect(),
+        Ok(unknown) if duplicates.is_empty() && unknown.len() < 2 => {
+            unknown.iter().map(|path| decode::unknown_field(path)).collect()
+        }
         Ok(unknown) if format != Format::Json => {
             duplicates.into_iter().chain(unknown.iter().map(|path| decode::unknown_field(path))).collect()
         }
         // Several findings stand in the order of the text, which only another reading of it tells.
-        Ok(_) => decode::typed(expected.schema, decode::Syntax::Json, body).map_err(|error| unhandled(&error))?.strict,
+        Ok(_) => {
+            decode::typed(expected.schema, decode::Syntax::Json, body)
+                .map_err(|error| unhandled(&error))?
+                .strict
+        }
         Err(error) if format != Format::Json => return Err(unhandled(&error)),
         Err(error) => {
             let first = decode::typed(expected.schema, decode::Syntax::Json, body).err();
@@ -95,19 +127,33 @@ pub(crate) fn decode_as(context: &Context, expected: Expected<'_>, body: &[u8], 
 
 fn parse(expected: Expected<'_>, format: Format, body: &[u8]) -> ApiResult<(Tree, Vec<String>)> {
     match format {
-        Format::Yaml => decode::yaml(body).map_err(|error| unrecognized(expected.kind, &error.to_string(), body)),
-        _ => decode::json(body)
-            .map_err(|error| unrecognized(expected.kind, &format!("couldn't get version/kind; json parse error: {error}"), body)),
+        Format::Yaml => {
+            decode::yaml(body).map_err(|error| unrecognized(expected.kind, &error.to_string(), body))
+        }
+        _ => decode::json(body).map_err(|error| {
+            unrecognized(
+                expected.kind,
+                &format!("couldn't get version/kind; json parse error: {error}"),
+                body,
+            )
+        }),
     }
 }
 
 /// Finds unknown and duplicate fields worth a word, or a refusal.
-fn report(context: &Context, expected: Expected<'_>, validation: FieldValidation, strict: &[String]) -> ApiResult<()> {
+fn report(
+    context: &Context,
+    expected: Expected<'_>,
+    validation: FieldValidation,
+    strict: &[String],
+) -> ApiResult<()> {
     match validation {
         _ if strict.is_empty() => Ok(()),
         FieldValidation::Ignore => Ok(()),
         FieldValidation::Warn => {
-            let lines = strict.iter().flat_map(|text| text.strip_prefix("yaml: unmarshal errors:\n").unwrap_or(text).lines());
+            let lines = strict
+                .iter()
+                .flat_map(|text| text.strip_prefix("yaml: unmarshal errors:\n").unwrap_or(text).lines());
             lines.for_each(|line| context.warnings.add(line.trim_start()));
             Ok(())
         }
@@ -125,7 +171,9 @@ fn check_identity(expected: Expected<'_>, tree: &mut Tree, body: &[u8]) -> ApiRe
     }
     let (version, kind) = decode::type_meta(tree)
         .map(|(version, kind)| (version.to_owned(), kind.to_owned()))
-        .map_err(|why| unrecognized(expected.kind, &format!("couldn't get version/kind; json parse error: {why}"), body))?;
+        .map_err(|why| {
+            unrecognized(expected.kind, &format!("couldn't get version/kind; json parse error: {why}"), body)
+        })?;
     check_version(expected, &version, &kind, body)?;
     tree["apiVersion"] = json!(expected.api_version());
     tree["kind"] = json!(expected.kind);
@@ -134,7 +182,11 @@ fn check_identity(expected: Expected<'_>, tree: &mut Tree, body: &[u8]) -> ApiRe
 
 fn check_version(expected: Expected<'_>, api_version: &str, kind: &str, body: &[u8]) -> ApiResult<()> {
     if api_version.matches('/').count() > 1 {
-        return Err(unrecognized(expected.kind, &format!("unexpected GroupVersion string: {api_version}"), body));
+        return Err(unrecognized(
+            expected.kind,
+            &format!("unexpected GroupVersion string: {api_version}"),
+            body,
+        ));
     }
     let wanted = expected.api_version();
     let api_version = if api_version.is_empty() { wanted.as_str() } else { api_version };
@@ -143,9 +195,14 @@ fn check_version(expected: Expected<'_>, api_version: &str, kind: &str, body: &[
     if api_version == wanted && kind == expected.kind {
         return Ok(());
     }
-    let is_known = schema::kind(group, version, kind).is_some() || group == "extensions" || kind.ends_with("List") || kind == "List";
+    let is_known = schema::kind(group, version, kind).is_some()
+        || group == "extensions"
+        || kind.ends_with("List")
+        || kind == "List";
     if !is_known {
-        let why = format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"");
+        let why = format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        );
         return Err(unhandled(expected, version, kind, &why));
     }
     if kind != expected.kind {
@@ -153,15 +210,23 @@ fn check_version(expected: Expected<'_>, api_version: &str, kind: &str, body: &[
         let why = format!("converting ({version}.{kind}) to ({internal}): unknown conversion");
         return Err(unhandled(expected, version, kind, &why));
     }
-    Err(ApiError::BadRequest(format!("the API version in the data ({api_version}) does not match the expected API version ({wanted})")))
+    Err(ApiError::BadRequest(format!(
+        "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
+    )))
 }
 
 fn unhandled(expected: Expected<'_>, version: &str, kind: &str, why: &str) -> ApiError {
-    ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {}: {why}", expected.kind))
+    ApiError::BadRequest(format!(
+        "{kind} in version {version:?} cannot be handled as a {}: {why}",
+        expected.kind
+    ))
 }
 
 fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
-    ApiError::BadRequest(format!("the object provided is unrecognized (must be of type {kind}): {why} ({})", snippet(body)))
+    ApiError::BadRequest(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({})",
+        snippet(body)
+    ))
 }
 
 /// The beginning of a body: text when it looks like JSON, else hexadecimal.

@@ -52,18 +52,29 @@ pub(crate) fn check_namespace(context: &Context, kind: &Kind, tree: &mut Tree) -
     match tree::str_at(tree, "metadata.namespace") {
         "" => tree::set(tree, "metadata.namespace", context.namespace()),
         namespace if namespace == context.namespace() => {}
-        _ => return Err(ApiError::BadRequest("the namespace of the provided object does not match the namespace sent on the request".into())),
+        _ => {
+            return Err(ApiError::BadRequest(
+                "the namespace of the provided object does not match the namespace sent on the request"
+                    .into(),
+            ));
+        }
     }
     Ok(())
 }
 
 /// Creates a decoded, defaulted object.
-pub(crate) async fn create_tree(context: &Context, kind: &'static Kind, mut tree: Tree, options: &WriteOptions) -> ApiResult<Written> {
+pub(crate) async fn create_tree(
+    context: &Context,
+    kind: &'static Kind,
+    mut tree: Tree,
+    options: &WriteOptions,
+) -> ApiResult<Written> {
     if !matches!(tree::str_at(&tree, "metadata.resourceVersion"), "" | "0") {
         return Err(ApiError::Plain("resourceVersion should not be set on objects to be created".into()));
     }
     managed::on_create(context, kind, options, &mut tree);
-    let generates = tree::str_at(&tree, "metadata.name").is_empty() && !tree::str_at(&tree, "metadata.generateName").is_empty();
+    let generates = tree::str_at(&tree, "metadata.name").is_empty()
+        && !tree::str_at(&tree, "metadata.generateName").is_empty();
     let mut name_tries = 0;
     let mut attempts = 0;
     loop {
@@ -82,7 +93,9 @@ pub(crate) async fn create_tree(context: &Context, kind: &'static Kind, mut tree
             Attempt::Stale => {
                 attempts += 1;
                 if attempts == ATTEMPTS_MAX {
-                    return Err(ApiError::Timeout("request did not complete within the allotted timeout".into()));
+                    return Err(ApiError::Timeout(
+                        "request did not complete within the allotted timeout".into(),
+                    ));
                 }
             }
         }
@@ -97,10 +110,23 @@ enum Attempt {
     Stale,
 }
 
-async fn attempt(context: &Context, kind: &'static Kind, mut tree: Tree, options: &WriteOptions) -> ApiResult<Attempt> {
+async fn attempt(
+    context: &Context,
+    kind: &'static Kind,
+    mut tree: Tree,
+    options: &WriteOptions,
+) -> ApiResult<Attempt> {
     let view = linearizable(context).await?;
     let mut preconditions = vec![Precondition::Absent(placeholder(kind))];
-    let mut review = Review::new(context, kind, Subresource::None, Operation::Create, &view, options.dry_run, &mut preconditions);
+    let mut review = Review::new(
+        context,
+        kind,
+        Subresource::None,
+        Operation::Create,
+        &view,
+        options.dry_run,
+        &mut preconditions,
+    );
     admission::mutate(&mut review, &mut tree, None)?;
     identify(context, &mut tree);
     write::prepare_create(kind.strategy, &mut tree);
@@ -120,7 +146,14 @@ fn placeholder(kind: &Kind) -> Key {
     Key::new(kind.stored_as.clone(), "", "")
 }
 
-async fn store(context: &Context, kind: &Kind, tree: Tree, view: &View, mut preconditions: Vec<Precondition>, options: &WriteOptions) -> ApiResult<Attempt> {
+async fn store(
+    context: &Context,
+    kind: &Kind,
+    tree: Tree,
+    view: &View,
+    mut preconditions: Vec<Precondition>,
+    options: &WriteOptions,
+) -> ApiResult<Attempt> {
     let name = tree::str_at(&tree, "metadata.name").to_owned();
     let key = Key::new(kind.stored_as.clone(), tree::str_at(&tree, "metadata.namespace"), name.as_str());
     if let Some(entry) = view.entry(&key) {
@@ -132,7 +165,9 @@ async fn store(context: &Context, kind: &Kind, tree: Tree, view: &View, mut prec
     preconditions[0] = Precondition::Absent(key.clone());
     let object = context.server.codec.object(kind, key, &tree)?;
     match propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await? {
-        Proposed::Applied(entries, _) => Ok(Attempt::Done(Written::Created(entries.into_iter().next().expect("one operation, one entry")))),
+        Proposed::Applied(entries, _) => {
+            Ok(Attempt::Done(Written::Created(entries.into_iter().next().expect("one operation, one entry"))))
+        }
         Proposed::Refused(0) => Ok(Attempt::Taken(name)),
         Proposed::Refused(_) => Ok(Attempt::Stale),
     }

@@ -3,7 +3,6 @@
 
 use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
 use super::update::{MODIFIED, namespace_is_finished};
-use super::body;
 use crate::admission::{self, Operation, Review};
 use crate::catalog::Kind;
 use crate::codec::Content;
@@ -32,7 +31,8 @@ pub(super) enum Deleted {
 /// Deletes the object the path names.
 pub(super) async fn delete(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
-    let options = DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
+    let options =
+        DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
     let deleted = delete_key(context, kind, &context.key(kind), &options, Admission::Needed).await?;
     let (content, gone) = match &deleted {
         Deleted::Gone(entry, tree) => (gone_content(kind, entry, tree), true),
@@ -51,7 +51,11 @@ pub(super) async fn delete(context: &Context, kind: &'static Kind, bytes: Bytes)
             uid,
             ..Details::default()
         };
-        return Ok(reply::tree(200, negotiate::Accepted { shape: negotiate::Shape::Full, ..accepted }, &status::success(&details)));
+        return Ok(reply::tree(
+            200,
+            negotiate::Accepted { shape: negotiate::Shape::Full, ..accepted },
+            &status::success(&details),
+        ));
     }
     let code = if !gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
     context.show(kind, accepted, code, content)
@@ -102,7 +106,15 @@ async fn attempt(
     let old = context.server.codec.tree(kind, entry, entry.revision)?;
     let mut preconditions = vec![Precondition::AtRevision(key.clone(), entry.revision)];
     if admission == Admission::Needed {
-        let mut review = Review::new(context, kind, Subresource::None, Operation::Delete, view, options.dry_run, &mut preconditions);
+        let mut review = Review::new(
+            context,
+            kind,
+            Subresource::None,
+            Operation::Delete,
+            view,
+            options.dry_run,
+            &mut preconditions,
+        );
         admission::validate(&mut review, &Tree::Null, Some(&old))?;
     }
     let (tree, gone) = match plan(kind, &old, options, context.now) {
@@ -117,7 +129,11 @@ async fn attempt(
     if !gone && tree == old {
         return Ok(Some(Deleted::Waiting(entry.clone())));
     }
-    let operation = if gone { mvcc::Operation::Delete(key.clone()) } else { mvcc::Operation::Put(context.server.codec.object(kind, key.clone(), &tree)?) };
+    let operation = if gone {
+        mvcc::Operation::Delete(key.clone())
+    } else {
+        mvcc::Operation::Put(context.server.codec.object(kind, key.clone(), &tree)?)
+    };
     match propose(context, preconditions, vec![operation]).await? {
         Proposed::Applied(entries, last) => {
             let stored = entries.into_iter().next().expect("one operation, one entry");
@@ -134,7 +150,9 @@ async fn attempt(
 
 /// A namespace is marked and turns Terminating; it goes when its spec's finalizers are gone too.
 fn plan(kind: &Kind, old: &Tree, options: &DeleteOptions, now: jiff::Timestamp) -> Deletion {
-    if &*kind.stored_as != "namespaces" || (tree::at(old, "metadata.deletionTimestamp").is_some() && namespace_is_finished(kind, old)) {
+    if &*kind.stored_as != "namespaces"
+        || (tree::at(old, "metadata.deletionTimestamp").is_some() && namespace_is_finished(kind, old))
+    {
         return deletion::plan(kind.strategy, old, options.deletion(), now);
     }
     let mut tree = old.clone();
@@ -153,7 +171,8 @@ fn collect_finalizers(tree: &mut Tree, options: &DeleteOptions) {
         (_, Some(deletion::Propagation::Foreground)) => "foregroundDeletion",
         _ => return,
     };
-    let mut finalizers: Vec<String> = tree::strings_at(tree, "metadata.finalizers").into_iter().map(str::to_owned).collect();
+    let mut finalizers: Vec<String> =
+        tree::strings_at(tree, "metadata.finalizers").into_iter().map(str::to_owned).collect();
     if !finalizers.iter().any(|have| have == word) {
         finalizers.push(word.to_owned());
         tree::set(tree, "metadata.finalizers", serde_json::json!(finalizers));
@@ -168,7 +187,9 @@ fn check_preconditions(kind: &Kind, entry: &Entry, options: &DeleteOptions) -> A
             let text = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {have}");
             return Err(ApiError::conflict(&kind.group_resource, name, text));
         }
-        let text = format!("the UID in the precondition ({uid}) does not match the UID in record ({have}). The object might have been deleted and then recreated");
+        let text = format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({have}). The object might have been deleted and then recreated"
+        );
         return Err(ApiError::conflict(&kind_as_resource(kind), name, text));
     }
     let have = entry.revision.to_string();

@@ -1,6 +1,5 @@
 //! DELETE of a collection: lists, then deletes one by one.
 
-use super::body;
 use super::delete::{Admission, Deleted, delete_key};
 use super::list::{self, Selection};
 use super::propose::linearizable;
@@ -17,18 +16,33 @@ use kinds::Subresource;
 use schema::Tree;
 
 /// Deletes what the selectors choose and answers with the list of it.
-pub(super) async fn delete_collection(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
-    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, watch: false })?;
+pub(super) async fn delete_collection(
+    context: &Context,
+    kind: &'static Kind,
+    bytes: Bytes,
+) -> ApiResult<Reply> {
+    let accepted =
+        context.negotiate(Offer { table: true, partial: true, partial_list: true, watch: false })?;
     let selection = Selection::new(context, kind, ListOptions::parse(&context.query, false)?)?;
-    let options = DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
+    let options =
+        DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
     let view = linearizable(context).await?;
     let mut preconditions = Vec::new();
-    let mut review = Review::new(context, kind, Subresource::None, Operation::Delete, &view, options.dry_run, &mut preconditions);
+    let mut review = Review::new(
+        context,
+        kind,
+        Subresource::None,
+        Operation::Delete,
+        &view,
+        options.dry_run,
+        &mut preconditions,
+    );
     admission::validate(&mut review, &Tree::Null, None)?;
     let page = list::page(&view, &selection, None);
     for entry in &page.items {
         match delete_key(context, kind, &entry.object.key, &options, Admission::Needed).await {
-            Ok(Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..)) | Err(ApiError::NotFound { .. }) => {}
+            Ok(Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..))
+            | Err(ApiError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
     }

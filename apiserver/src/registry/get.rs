@@ -13,7 +13,9 @@ use mvcc::View;
 pub(super) async fn get(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let view = view(context).await?;
-    let entry = view.get(&context.key(kind)).ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
+    let entry = view
+        .get(&context.key(kind))
+        .ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
     context.show(kind, accepted, 200, Content::Entry(&entry, entry.revision))
 }
 
@@ -28,5 +30,6 @@ pub(super) async fn view(context: &Context) -> ApiResult<View> {
 
 /// A revision of a get or a watch; a bad one is a bare 500 upstream.
 pub(super) fn revision(text: &str) -> ApiResult<u64> {
-    parse_uint(text).map_err(|why| ApiError::Plain(format!("resourceVersion: Invalid value: {}: {why}", go_quote(text))))
+    parse_uint(text)
+        .map_err(|why| ApiError::Plain(format!("resourceVersion: Invalid value: {}: {why}", go_quote(text))))
 }

@@ -35,7 +35,8 @@ impl Selection {
         }
         let namespace = context.info.in_namespace.then(|| Arc::from(context.info.namespace.as_str()));
         let selected = options.fields.exact("metadata.name").map(str::to_owned);
-        let name = if context.info.path_name.is_empty() { selected } else { Some(context.info.path_name.clone()) };
+        let name =
+            if context.info.path_name.is_empty() { selected } else { Some(context.info.path_name.clone()) };
         Ok(Self { resource: kind.stored_as.clone(), namespace, name, options })
     }
 
@@ -43,7 +44,9 @@ impl Selection {
     pub(super) fn matches(&self, entry: &Entry) -> bool {
         let key = &entry.object.key;
         let named = self.name.as_ref().is_none_or(|name| **name == *key.name);
-        named && self.options.labels.matches(&entry.object.labels) && self.options.fields.matches(|field| field_value(entry, field))
+        named
+            && self.options.labels.matches(&entry.object.labels)
+            && self.options.fields.matches(|field| field_value(entry, field))
     }
 
     /// Whether no selector narrows the list, so that what remains can be counted.
@@ -67,7 +70,9 @@ fn field_value<'a>(entry: &'a Entry, field: &str) -> &'a str {
 
 fn check_field(kind: &Kind, field: &str) -> ApiResult<()> {
     let selectable = kind.strategy.selectable();
-    let known = field == "metadata.name" || (field == "metadata.namespace" && kind.resource.namespaced) || selectable.contains(&field);
+    let known = field == "metadata.name"
+        || (field == "metadata.namespace" && kind.resource.namespaced)
+        || selectable.contains(&field);
     if known {
         return Ok(());
     }
@@ -76,7 +81,10 @@ fn check_field(kind: &Kind, field: &str) -> ApiResult<()> {
         if field == "metadata.namespace" {
             return Ok(());
         }
-        let text = format!("{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", go_quote(field));
+        let text = format!(
+            "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+            go_quote(field)
+        );
         return Err(ApiError::BadRequest(text));
     }
     Err(ApiError::BadRequest(format!("field label not supported: {field}")))
@@ -97,7 +105,8 @@ type Place = (String, String);
 
 /// Serves a collection.
 pub(super) async fn list(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
-    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, watch: false })?;
+    let accepted =
+        context.negotiate(Offer { table: true, partial: true, partial_list: true, watch: false })?;
     let selection = Selection::new(context, kind, ListOptions::parse(&context.query, false)?)?;
     let token = resume_token(&selection.options)?;
     let (view, paged) = view(context, &selection, token.as_ref()).await?;
@@ -120,7 +129,9 @@ fn resume_token(options: &ListOptions) -> ApiResult<Option<Token>> {
     }
     let token = Token::decode(&options.resume).map_err(ApiError::BadRequest)?;
     if !matches!(options.revision.as_str(), "" | "0") {
-        return Err(ApiError::BadRequest("specifying resource version is not allowed when using continue".into()));
+        return Err(ApiError::BadRequest(
+            "specifying resource version is not allowed when using continue".into(),
+        ));
     }
     Ok(Some(token))
 }
@@ -134,8 +145,12 @@ async fn view(context: &Context, selection: &Selection, token: Option<&Token>) -
     if options.revision.is_empty() {
         return Ok((linearizable(context).await?, true));
     }
-    let revision = parse_uint(&options.revision)
-        .map_err(|why| ApiError::BadRequest(format!("invalid resource version: resourceVersion: Invalid value: {}: {why}", go_quote(&options.revision))))?;
+    let revision = parse_uint(&options.revision).map_err(|why| {
+        ApiError::BadRequest(format!(
+            "invalid resource version: resourceVersion: Invalid value: {}: {why}",
+            go_quote(&options.revision)
+        ))
+    })?;
     if revision == 0 {
         return Ok((context.server.store.view(), false));
     }
@@ -166,7 +181,10 @@ async fn resumed_view(context: &Context, token: &Token) -> ApiResult<View> {
 fn place(selection: &Selection, start: &str) -> Place {
     match &selection.namespace {
         Some(namespace) => (namespace.to_string(), start.to_owned()),
-        None => start.split_once('/').map_or_else(|| (String::new(), start.to_owned()), |(namespace, name)| (namespace.to_owned(), name.to_owned())),
+        None => start.split_once('/').map_or_else(
+            || (String::new(), start.to_owned()),
+            |(namespace, name)| (namespace.to_owned(), name.to_owned()),
+        ),
     }
 }
 
@@ -183,10 +201,10 @@ pub(super) fn page(view: &View, selection: &Selection, after: Option<&Place>) ->
 }
 
 fn page_with(view: &View, selection: &Selection, after: Option<&Place>, limited: bool) -> Page {
-    if let (Some(name), None) = (&selection.name, after) {
-        if let Some(page) = single(view, selection, name) {
-            return page;
-        }
+    if let (Some(name), None) = (&selection.name, after)
+        && let Some(page) = single(view, selection, name)
+    {
+        return page;
     }
     let limit = if limited { usize::try_from(selection.options.limit).unwrap_or(0) } else { 0 };
     let all = selection.is_whole();
@@ -214,14 +232,25 @@ fn single(view: &View, selection: &Selection, name: &str) -> Option<Page> {
 }
 
 /// The objects worth looking at: by an indexed field if one is asked for, else the whole range.
-fn candidates<'a>(view: &'a View, selection: &Selection, after: Option<(&str, &str)>) -> Box<dyn Iterator<Item = &'a Arc<Entry>> + 'a> {
+fn candidates<'a>(
+    view: &'a View,
+    selection: &Selection,
+    after: Option<(&str, &str)>,
+) -> Box<dyn Iterator<Item = &'a Arc<Entry>> + 'a> {
     let namespace = selection.namespace.as_deref();
-    let exact = selection.options.fields.terms.iter().find(|term| term.equal && !term.value.is_empty() && !term.field.starts_with("metadata."));
+    let exact = selection
+        .options
+        .fields
+        .terms
+        .iter()
+        .find(|term| term.equal && !term.value.is_empty() && !term.field.starts_with("metadata."));
     match (exact, after) {
         (Some(term), None) => {
             let wanted = selection.namespace.clone();
             let found = view.by_attribute(&selection.resource, &term.field, &term.value);
-            Box::new(found.filter(move |entry| wanted.as_ref().is_none_or(|namespace| *namespace == entry.object.key.namespace)))
+            Box::new(found.filter(move |entry| {
+                wanted.as_ref().is_none_or(|namespace| *namespace == entry.object.key.namespace)
+            }))
         }
         _ => Box::new(view.list(&selection.resource, namespace, after)),
     }

@@ -16,12 +16,25 @@ pub(crate) fn on_create(context: &Context, kind: &Kind, options: &WriteOptions, 
 }
 
 /// Records the updater.
-pub(super) fn on_update(context: &Context, kind: &Kind, sub: Subresource, options: &WriteOptions, wanted: &mut Tree, old: &Tree) {
+pub(super) fn on_update(
+    context: &Context,
+    kind: &Kind,
+    sub: Subresource,
+    options: &WriteOptions,
+    wanted: &mut Tree,
+    old: &Tree,
+) {
     record(context, kind, sub, options, wanted, Some(old));
 }
 
 /// Records who asked for what is answered through a subresource and stored nowhere.
-pub(super) fn on_request(context: &Context, expected: Expected<'_>, sub: Subresource, options: &WriteOptions, wanted: &mut Tree) {
+pub(super) fn on_request(
+    context: &Context,
+    expected: Expected<'_>,
+    sub: Subresource,
+    options: &WriteOptions,
+    wanted: &mut Tree,
+) {
     let write = Write {
         manager: &manager(context, options),
         api_version: &expected.api_version(),
@@ -34,10 +47,21 @@ pub(super) fn on_request(context: &Context, expected: Expected<'_>, sub: Subreso
 }
 
 fn manager(context: &Context, options: &WriteOptions) -> String {
-    if options.field_manager.is_empty() { context.user_agent_manager() } else { options.field_manager.clone() }
+    if options.field_manager.is_empty() {
+        context.user_agent_manager()
+    } else {
+        options.field_manager.clone()
+    }
 }
 
-fn record(context: &Context, kind: &Kind, sub: Subresource, options: &WriteOptions, wanted: &mut Tree, old: Option<&Tree>) {
+fn record(
+    context: &Context,
+    kind: &Kind,
+    sub: Subresource,
+    options: &WriteOptions,
+    wanted: &mut Tree,
+    old: Option<&Tree>,
+) {
     let write = Write {
         manager: &manager(context, options),
         api_version: &kind.api_version,
@@ -52,7 +76,9 @@ fn record(context: &Context, kind: &Kind, sub: Subresource, options: &WriteOptio
 /// What a write through this part resets, so that nobody comes to own it that way.
 fn reset_fields(kind: &Kind, sub: Subresource) -> Set {
     match (sub, kind.resource.plural.as_str()) {
-        (Subresource::Status, "pods") => Set::of_fields(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]),
+        (Subresource::Status, "pods") => {
+            Set::of_fields(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
+        }
         (Subresource::Status, "deployments") => Set::of_fields(&[&["spec"], &["metadata", "labels"]]),
         (Subresource::Status, _) => Set::of_fields(&[&["spec"]]),
         _ if kind.subresource("status").is_some() => Set::of_fields(&[&["status"]]),
@@ -86,7 +112,8 @@ fn same_managers(wanted: &Tree, old: &Tree) -> bool {
         tree::remove(&mut entry, "time");
         entry
     };
-    wanted.len() == old.len() && wanted.iter().all(|entry| old.iter().any(|other| timeless(entry) == timeless(other)))
+    wanted.len() == old.len()
+        && wanted.iter().all(|entry| old.iter().any(|other| timeless(entry) == timeless(other)))
 }
 
 /// Takes the stored revision out of a tree that is about to get a wanted one.

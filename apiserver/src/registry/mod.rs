@@ -14,8 +14,8 @@ mod owners;
 mod patch;
 mod pods;
 pub(crate) mod propose;
-pub(crate) mod route;
 mod resume;
+pub(crate) mod route;
 mod scale;
 mod token;
 mod update;
@@ -51,7 +51,12 @@ pub(crate) enum Written {
 }
 
 /// Serves a request on a resource or on a subresource that is a view of it.
-pub(crate) async fn serve(context: &Context, kind: &'static Kind, target: Target, bytes: Bytes) -> ApiResult<Reply> {
+pub(crate) async fn serve(
+    context: &Context,
+    kind: &'static Kind,
+    target: Target,
+    bytes: Bytes,
+) -> ApiResult<Reply> {
     if let Some(text) = kind.strategy.deprecation() {
         context.warnings.add(text);
     }
@@ -93,22 +98,39 @@ impl Context {
 
     /// A renderer of this kind for this client.
     pub(crate) fn renderer<'a>(&'a self, kind: &'a Kind, accepted: Accepted) -> ApiResult<Renderer<'a>> {
-        let include = if matches!(accepted.shape, Shape::Table(_)) { Include::parse(self.query.text("includeObject"))? } else { Include::Metadata };
+        let include = if matches!(accepted.shape, Shape::Table(_)) {
+            Include::parse(self.query.text("includeObject"))?
+        } else {
+            Include::Metadata
+        };
         Ok(Renderer { codec: &self.server.codec, kind, accepted, include, now: self.now })
     }
 
     /// An answer with one object.
-    pub(crate) fn show(&self, kind: &Kind, accepted: Accepted, code: u16, content: Content<'_>) -> ApiResult<Reply> {
+    pub(crate) fn show(
+        &self,
+        kind: &Kind,
+        accepted: Accepted,
+        code: u16,
+        content: Content<'_>,
+    ) -> ApiResult<Reply> {
         let body = self.renderer(kind, accepted)?.single(content)?;
         Ok(reply::object(self, code, accepted, body))
     }
 
     /// The answer to a write.
-    pub(crate) fn show_written(&self, kind: &Kind, accepted: Accepted, written: &Written) -> ApiResult<Reply> {
+    pub(crate) fn show_written(
+        &self,
+        kind: &Kind,
+        accepted: Accepted,
+        written: &Written,
+    ) -> ApiResult<Reply> {
         match written {
             Written::Created(entry) => self.show(kind, accepted, 201, Content::Entry(entry, entry.revision)),
             Written::Updated(entry) => self.show(kind, accepted, 200, Content::Entry(entry, entry.revision)),
-            Written::Only(tree, created) => self.show(kind, accepted, if *created { 201 } else { 200 }, Content::Tree(tree)),
+            Written::Only(tree, created) => {
+                self.show(kind, accepted, if *created { 201 } else { 200 }, Content::Tree(tree))
+            }
         }
     }
 }

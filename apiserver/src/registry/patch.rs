@@ -1,7 +1,7 @@
 //! PATCH: JSON patch, merge patch and strategic merge patch on the stored
 //! object, then the same way as PUT. Server-side apply is not served yet.
 
-use super::body::{self, Expected};
+use super::body::Expected;
 use super::{create, update};
 use crate::catalog::Kind;
 use crate::context::Context;
@@ -15,7 +15,12 @@ use schema::patch::{self, PatchError};
 use schema::{Tree, decode};
 
 /// Patches the object the path names.
-pub(super) async fn patch(context: &Context, kind: &'static Kind, sub: Subresource, bytes: Bytes) -> ApiResult<Reply> {
+pub(super) async fn patch(
+    context: &Context,
+    kind: &'static Kind,
+    sub: Subresource,
+    bytes: Bytes,
+) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let patch_type = negotiate::patch_type(context.content_type())?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Patch(patch_type))?;
@@ -36,7 +41,9 @@ pub(super) async fn patch(context: &Context, kind: &'static Kind, sub: Subresour
 
 /// Marks a tree whose resourceVersion comes from the stored object and not from the patch.
 pub(super) fn mark(mut wanted: Tree, old: &Tree) -> Tree {
-    if tree::str_at(&wanted, "metadata.resourceVersion").is_empty() || tree::same_at(&wanted, old, "metadata.resourceVersion") {
+    if tree::str_at(&wanted, "metadata.resourceVersion").is_empty()
+        || tree::same_at(&wanted, old, "metadata.resourceVersion")
+    {
         wanted[update::PATCHED] = Tree::Bool(true);
     }
     wanted
@@ -58,15 +65,22 @@ impl Patch {
         let strict = match (&tree, patch_type) {
             (Tree::Array(operations), PatchType::Json) => {
                 if operations.len() > patch::OPERATIONS_MAX {
-                    let text = format!("The allowed maximum operations in a JSON patch is {}, got {}", patch::OPERATIONS_MAX, operations.len());
+                    let text = format!(
+                        "The allowed maximum operations in a JSON patch is {}, got {}",
+                        patch::OPERATIONS_MAX,
+                        operations.len()
+                    );
                     return Err(ApiError::TooLarge(format!("Request entity too large: {text}")));
                 }
-                let read = decode::typed(patch::operations_schema(), decode::Syntax::Json, bytes).map_err(|error| bad(&error))?;
+                let read = decode::typed(patch::operations_schema(), decode::Syntax::Json, bytes)
+                    .map_err(|error| bad(&error))?;
                 read.strict.into_iter().map(|text| format!("json patch {text}")).collect()
             }
             (Tree::Null, PatchType::Json | PatchType::Strategic) => Vec::new(),
             (Tree::Null, PatchType::Merge) => return Err(ApiError::BadRequest("Invalid JSON Patch".into())),
-            (Tree::Object(_), PatchType::Merge | PatchType::Strategic) => duplicates.iter().map(|path| decode::duplicate_field(path)).collect(),
+            (Tree::Object(_), PatchType::Merge | PatchType::Strategic) => {
+                duplicates.iter().map(|path| decode::duplicate_field(path)).collect()
+            }
             (other, _) => return Err(bad(&mismatch(other, patch_type))),
         };
         let tree = match (tree, patch_type) {
@@ -78,7 +92,13 @@ impl Patch {
     }
 
     /// The patched object, decoded and defaulted as a body would be.
-    pub(super) fn apply(&self, context: &Context, expected: Expected<'_>, old: &Tree, validation: FieldValidation) -> ApiResult<Tree> {
+    pub(super) fn apply(
+        &self,
+        context: &Context,
+        expected: Expected<'_>,
+        old: &Tree,
+        validation: FieldValidation,
+    ) -> ApiResult<Tree> {
         let patched = match self.patch_type {
             PatchType::Json => patch::json(old, &self.tree),
             PatchType::Merge => patch::merge(old, &self.tree),
@@ -91,7 +111,12 @@ impl Patch {
         };
         let unknown = self.conform(expected, &mut wanted).map_err(|why| invalid(&shown, &why))?;
         schema::default::apply(expected.schema, &mut wanted);
-        let complaints: Vec<String> = self.strict.iter().cloned().chain(unknown.iter().map(|path| decode::unknown_field(path))).collect();
+        let complaints: Vec<String> = self
+            .strict
+            .iter()
+            .cloned()
+            .chain(unknown.iter().map(|path| decode::unknown_field(path)))
+            .collect();
         match validation {
             FieldValidation::Strict if !complaints.is_empty() => {
                 return Err(invalid(&shown, &format!("strict decoding error: {}", complaints.join(", "))));
@@ -123,7 +148,8 @@ fn mismatch(tree: &Tree, patch_type: PatchType) -> String {
         Tree::Bool(_) => "bool",
         _ => "number",
     };
-    let wanted = if patch_type == PatchType::Json { "[]handlers.jsonPatchOp" } else { "map[string]interface {}" };
+    let wanted =
+        if patch_type == PatchType::Json { "[]handlers.jsonPatchOp" } else { "map[string]interface {}" };
     format!("json: cannot unmarshal {have} into Go value of type {wanted}")
 }
 
@@ -131,7 +157,13 @@ fn mismatch(tree: &Tree, patch_type: PatchType) -> String {
 fn invalid(shown: &str, why: &str) -> ApiError {
     let message = format!("Invalid value: {}: {why}", kinds::field::quote(shown));
     let cause = Cause { reason: "FieldValueInvalid".into(), message, field: "patch".into() };
-    ApiError::Invalid { group: String::new(), kind: String::new(), name: String::new(), causes: vec![cause], joined: None }
+    ApiError::Invalid {
+        group: String::new(),
+        kind: String::new(),
+        name: String::new(),
+        causes: vec![cause],
+        joined: None,
+    }
 }
 
 fn patch_error(error: PatchError) -> ApiError {

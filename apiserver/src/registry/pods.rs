@@ -48,7 +48,11 @@ pub(super) async fn bind(context: &Context, _kind: &'static Kind, bytes: Bytes) 
     for _ in 0..ATTEMPTS_MAX {
         if bind_once(context, &key, &wanted, &options).await? {
             let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-            return Ok(reply::tree(201, negotiate::Accepted { shape: negotiate::Shape::Full, ..accepted }, &status));
+            return Ok(reply::tree(
+                201,
+                negotiate::Accepted { shape: negotiate::Shape::Full, ..accepted },
+                &status,
+            ));
         }
     }
     Err(ApiError::conflict(&GroupResource::new("", "pods/binding"), &name, super::update::MODIFIED))
@@ -59,14 +63,18 @@ async fn bind_once(context: &Context, key: &Key, wanted: &Tree, options: &WriteO
     let view = linearizable(context).await?;
     let entry = view.get(key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &key.name))?;
     let mut pod = context.server.codec.tree(kind, &entry, entry.revision)?;
-    binding::bind(&mut pod, wanted, context.now).map_err(|text| ApiError::conflict(&GroupResource::new("", "pods/binding"), &key.name, text))?;
+    binding::bind(&mut pod, wanted, context.now)
+        .map_err(|text| ApiError::conflict(&GroupResource::new("", "pods/binding"), &key.name, text))?;
     copy_topology(context, &view, &mut pod);
     if options.dry_run {
         return Ok(true);
     }
     let object = context.server.codec.object(kind, key.clone(), &pod)?;
     let preconditions = vec![Precondition::AtRevision(key.clone(), entry.revision)];
-    Ok(matches!(propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await?, Proposed::Applied(..)))
+    Ok(matches!(
+        propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await?,
+        Proposed::Applied(..)
+    ))
 }
 
 /// A bound pod carries its node's zone and region.
@@ -85,7 +93,8 @@ pub(super) async fn evict(context: &Context, kind: &'static Kind, bytes: Bytes) 
     let accepted = context.accept_object()?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
     let schema = schema::kind("policy", "v1", "Eviction").ok_or(ApiError::NoSuchResource)?;
-    let expected = Expected { schema, group: "policy", version: eviction_version(context, &bytes), kind: "Eviction" };
+    let expected =
+        Expected { schema, group: "policy", version: eviction_version(context, &bytes), kind: "Eviction" };
     let mut wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
     if let Some(text) = policy::eviction::bad_request(&wanted, &context.info.path_name) {
         return Err(ApiError::BadRequest(text));
@@ -101,14 +110,17 @@ pub(super) async fn evict(context: &Context, kind: &'static Kind, bytes: Bytes) 
     let mut delete = delete_options(&wanted)?;
     delete.dry_run = dry_run;
     evict_key(context, kind, &delete).await?;
-    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(reply::tree(201, negotiate::Accepted { shape: negotiate::Shape::Full, ..accepted }, &status))
 }
 
 /// Bodies of the version that evictions had before are still taken.
 fn eviction_version(context: &Context, bytes: &[u8]) -> &'static str {
     let said = match negotiate::body_format(context.content_type()) {
-        Ok(negotiate::Format::Protobuf) => schema::protobuf::unwrap(bytes).map(|envelope| envelope.api_version).unwrap_or_default(),
+        Ok(negotiate::Format::Protobuf) => {
+            schema::protobuf::unwrap(bytes).map(|envelope| envelope.api_version).unwrap_or_default()
+        }
         Ok(negotiate::Format::Yaml) => api_version(schema::decode::yaml(bytes).ok().map(|(tree, _)| tree)),
         _ => api_version(schema::decode::json(bytes).ok().map(|(tree, _)| tree)),
     };
@@ -120,11 +132,24 @@ fn api_version(body: Option<Tree>) -> String {
 }
 
 /// Admission looks at the eviction, not at the deletion that follows from it.
-async fn review_eviction(context: &Context, kind: &'static Kind, wanted: &mut Tree, options: &WriteOptions) -> ApiResult<()> {
+async fn review_eviction(
+    context: &Context,
+    kind: &'static Kind,
+    wanted: &mut Tree,
+    options: &WriteOptions,
+) -> ApiResult<()> {
     let view = linearizable(context).await?;
     // Nothing is stored under these: the eviction decides again on what it then finds.
     let mut preconditions = Vec::new();
-    let mut review = Review::new(context, kind, Subresource::Eviction, Operation::Create, &view, options.dry_run, &mut preconditions);
+    let mut review = Review::new(
+        context,
+        kind,
+        Subresource::Eviction,
+        Operation::Create,
+        &view,
+        options.dry_run,
+        &mut preconditions,
+    );
     crate::admission::mutate(&mut review, wanted, None)?;
     crate::admission::validate(&mut review, wanted, None)
 }
@@ -156,11 +181,17 @@ async fn evict_key(context: &Context, kind: &'static Kind, delete: &DeleteOption
 /// Whether the pod is the one the client means; for any other the deletion refuses with the right words.
 fn wanted_is(entry: &Entry, delete: &DeleteOptions) -> bool {
     let revision = entry.revision.to_string();
-    delete.uid.as_deref().is_none_or(|uid| uid == &*entry.object.uid) && delete.revision.as_deref().is_none_or(|wanted| wanted == revision)
+    delete.uid.as_deref().is_none_or(|uid| uid == &*entry.object.uid)
+        && delete.revision.as_deref().is_none_or(|wanted| wanted == revision)
 }
 
 /// Notes in the pod's status that it is being evicted, before it is deleted; gives the revision of that.
-async fn mark(context: &Context, kind: &Kind, entry: &Arc<Entry>, mut pod: Tree) -> ApiResult<Option<Revision>> {
+async fn mark(
+    context: &Context,
+    kind: &Kind,
+    entry: &Arc<Entry>,
+    mut pod: Tree,
+) -> ApiResult<Option<Revision>> {
     eviction::mark(&mut pod, context.now);
     let key = entry.object.key.clone();
     let object = context.server.codec.object(kind, key.clone(), &pod)?;

@@ -28,7 +28,10 @@ pub(crate) async fn view_at_least(context: &Context, revision: u64) -> ApiResult
     let waiting = context.server.store.at_least(Revision(revision));
     match tokio::time::timeout(Duration::from_secs(WAIT_SECONDS_MAX), waiting).await {
         Ok(view) => view.map_err(|error| read_error(&error)),
-        Err(_) => Err(ApiError::RevisionTooLarge { asked: revision, current: context.server.store.view().revision().0 }),
+        Err(_) => Err(ApiError::RevisionTooLarge {
+            asked: revision,
+            current: context.server.store.view().revision().0,
+        }),
     }
 }
 
@@ -45,7 +48,11 @@ pub(crate) enum Proposed {
 }
 
 /// Proposes a transaction under the request's fence.
-pub(crate) async fn propose(context: &Context, preconditions: Vec<Precondition>, operations: Vec<Operation>) -> ApiResult<Proposed> {
+pub(crate) async fn propose(
+    context: &Context,
+    preconditions: Vec<Precondition>,
+    operations: Vec<Operation>,
+) -> ApiResult<Proposed> {
     let transaction = Transaction { preconditions, operations, fence: context.fence };
     match context.server.store.propose(transaction).await {
         Ok(Outcome::Applied { entries, last, .. }) => Ok(Proposed::Applied(entries, last)),
@@ -53,8 +60,12 @@ pub(crate) async fn propose(context: &Context, preconditions: Vec<Precondition>,
             Err(ApiError::Unavailable("the writer does not lead in this term any more".into()))
         }
         Ok(Outcome::Refused { precondition, .. }) => Ok(Proposed::Refused(precondition)),
-        Err(error @ ProposeError::TooLarge { .. }) => Err(ApiError::TooLarge(format!("Request entity too large: {error}"))),
-        Err(ProposeError::Unknown) => Err(ApiError::Timeout("request did not complete within the allotted timeout".into())),
+        Err(error @ ProposeError::TooLarge { .. }) => {
+            Err(ApiError::TooLarge(format!("Request entity too large: {error}")))
+        }
+        Err(ProposeError::Unknown) => {
+            Err(ApiError::Timeout("request did not complete within the allotted timeout".into()))
+        }
         Err(error) => Err(ApiError::Unavailable(error.to_string())),
     }
 }

@@ -85,7 +85,11 @@ mod tests {
     fn tokens_survive_and_lies_are_refused() {
         let token = Token { revision: 7, start: "ns/a".into() };
         assert_eq!(Token::decode(&token.encode()), Ok(token));
-        let error = |text: &str| Token::decode(text).expect_err("invalid").replace("invalid continue token: continue key is not valid: ", "");
+        let error = |text: &str| {
+            Token::decode(text)
+                .expect_err("invalid")
+                .replace("invalid continue token: continue key is not valid: ", "")
+        };
         assert_eq!(error("e30"), "server does not recognize this encoded version ");
         assert_eq!(error("!!"), "illegal base64 data at input byte 0");
         assert_eq!(error("W10="), "illegal base64 data at input byte 3");

@@ -88,20 +88,34 @@ fn across_namespaces(kind: &Kind, info: &RequestInfo, method: &Method, watch: bo
     if !listable || !info.path_name.is_empty() || !info.subresource.is_empty() {
         return Err(ApiError::NoSuchResource);
     }
-    if *method == Method::GET { collection(kind, info, method, watch) } else { Err(ApiError::MethodNotAllowed) }
+    if *method == Method::GET {
+        collection(kind, info, method, watch)
+    } else {
+        Err(ApiError::MethodNotAllowed)
+    }
 }
 
 fn collection(kind: &Kind, info: &RequestInfo, method: &Method, watch: bool) -> ApiResult<Route> {
     let verb = match *method {
         Method::POST if kind.has_verb("create") && !info.watch_prefix => Verb::Create,
-        Method::GET if kind.has_verb("list") => if watch || info.watch_prefix { Verb::Watch } else { Verb::List },
+        Method::GET if kind.has_verb("list") => {
+            if watch || info.watch_prefix {
+                Verb::Watch
+            } else {
+                Verb::List
+            }
+        }
         Method::DELETE if kind.has_verb("deletecollection") && !info.watch_prefix => Verb::DeleteCollection,
         _ => return Err(ApiError::MethodNotAllowed),
     };
     if kind.is_stored() {
         return Ok(Route::Resource(Target { verb, sub: Subresource::None }));
     }
-    Ok(if kind.resource.plural == "bindings" { Route::Resource(Target { verb, sub: Subresource::Binding }) } else { Route::Review })
+    Ok(if kind.resource.plural == "bindings" {
+        Route::Resource(Target { verb, sub: Subresource::Binding })
+    } else {
+        Route::Review
+    })
 }
 
 fn item(kind: &Kind, info: &RequestInfo, method: &Method) -> ApiResult<Route> {

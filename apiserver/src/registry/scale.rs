@@ -38,7 +38,9 @@ fn show(accepted: Accepted, code: u16, parent: &Tree) -> Reply {
 pub(super) async fn get(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let view = get::view(context).await?;
-    let entry = view.get(&context.key(kind)).ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
+    let entry = view
+        .get(&context.key(kind))
+        .ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
     Ok(show(accepted, 200, &context.server.codec.tree(kind, &entry, entry.revision)?))
 }
 
@@ -87,7 +89,11 @@ fn check(context: &Context, wanted: &Tree) -> ApiResult<()> {
         tree::set(&mut named, "metadata.namespace", context.namespace());
     }
     let errors = scale::validate(&named);
-    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid("autoscaling", "Scale", &context.info.path_name, &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid("autoscaling", "Scale", &context.info.path_name, &errors))
+    }
 }
 
 fn answer(context: &Context, kind: &Kind, accepted: Accepted, written: &Written) -> ApiResult<Reply> {

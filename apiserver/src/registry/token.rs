@@ -13,8 +13,8 @@ use crate::options::{WriteOptions, WriteVerb};
 use crate::render;
 use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult, Cause, GroupResource};
-use access::tokens::request::{self, RequestError, Terms};
 use access::tokens::DEFAULT_ISSUER;
+use access::tokens::request::{self, RequestError, Terms};
 use bytes::Bytes;
 use kinds::Subresource;
 use schema::Tree;
@@ -24,7 +24,8 @@ use serde_json::json;
 pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
-    let schema = schema::kind("authentication.k8s.io", "v1", "TokenRequest").ok_or(ApiError::NoSuchResource)?;
+    let schema =
+        schema::kind("authentication.k8s.io", "v1", "TokenRequest").ok_or(ApiError::NoSuchResource)?;
     let expected = Expected { schema, group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" };
     let mut wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
     kinds::authentication::token_request::default(&mut wanted);
@@ -34,9 +35,19 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
 
     let view = linearizable(context).await?;
     let objects = Objects { codec: &context.server.codec, view: &view };
-    let account = objects.core("serviceaccounts", namespace, name).ok_or_else(|| ApiError::not_found(&kind.group_resource, name))?;
+    let account = objects
+        .core("serviceaccounts", namespace, name)
+        .ok_or_else(|| ApiError::not_found(&kind.group_resource, name))?;
     let mut preconditions = Vec::new();
-    let mut review = Review::new(context, kind, Subresource::Token, Operation::Create, &view, options.dry_run, &mut preconditions);
+    let mut review = Review::new(
+        context,
+        kind,
+        Subresource::Token,
+        Operation::Create,
+        &view,
+        options.dry_run,
+        &mut preconditions,
+    );
     admission::mutate(&mut review, &mut wanted, None)?;
     let (id, audiences) = (clock::uid(&context.server.seams), [DEFAULT_ISSUER.to_owned()]);
     let terms = Terms { issuer: DEFAULT_ISSUER, audiences: &audiences, now: context.now, id: &id };
@@ -50,13 +61,23 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
 
 fn render_answer(answer: &Tree, accepted: crate::negotiate::Accepted) -> ApiResult<bytes::Bytes> {
     if accepted.format == crate::negotiate::Format::Protobuf {
-        return crate::protobuf::enveloped("io.k8s.api.authentication.v1.TokenRequest", "authentication.k8s.io/v1", "TokenRequest", answer);
+        return crate::protobuf::enveloped(
+            "io.k8s.api.authentication.v1.TokenRequest",
+            "authentication.k8s.io/v1",
+            "TokenRequest",
+            answer,
+        );
     }
     Ok(render::encode(answer, accepted))
 }
 
 fn sign(context: &Context, claims: &access::tokens::Claims) -> ApiResult<String> {
-    let key = context.server.config.signer.key().ok_or_else(|| ApiError::Unavailable("the signing key is not ready yet".into()))?;
+    let key = context
+        .server
+        .config
+        .signer
+        .key()
+        .ok_or_else(|| ApiError::Unavailable("the signing key is not ready yet".into()))?;
     Ok(key.sign(claims))
 }
 
@@ -66,13 +87,21 @@ fn refused(error: RequestError) -> ApiError {
             let shown = kinds::field::go_json(&value);
             let message = format!("Invalid value: {shown}: {detail}");
             let cause = Cause { reason: "FieldValueInvalid".into(), message, field: field.into() };
-            ApiError::Invalid { group: "authentication.k8s.io".into(), kind: "TokenRequest".into(), name, causes: vec![cause], joined: None }
+            ApiError::Invalid {
+                group: "authentication.k8s.io".into(),
+                kind: "TokenRequest".into(),
+                name,
+                causes: vec![cause],
+                joined: None,
+            }
         }
         RequestError::Conflict { resource, group, kind, name, detail } => {
             let _ = resource;
             ApiError::conflict(&GroupResource::new(group, kind), &name, detail)
         }
-        RequestError::NotFound { resource, name } => ApiError::not_found(&GroupResource::new("", resource), &name),
+        RequestError::NotFound { resource, name } => {
+            ApiError::not_found(&GroupResource::new("", resource), &name)
+        }
         RequestError::BadRequest(text) => ApiError::BadRequest(text),
     }
 }

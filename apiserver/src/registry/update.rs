@@ -19,10 +19,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What an update of an object that changed meanwhile is told.
-pub(super) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+pub(super) const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
 
 /// Replaces the object the path names by the body.
-pub(super) async fn update(context: &Context, kind: &'static Kind, sub: Subresource, bytes: Bytes) -> ApiResult<Reply> {
+pub(super) async fn update(
+    context: &Context,
+    kind: &'static Kind,
+    sub: Subresource,
+    bytes: Bytes,
+) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     crate::negotiate::body_format(context.content_type())?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Update)?;
@@ -41,15 +47,21 @@ pub(super) async fn update(context: &Context, kind: &'static Kind, sub: Subresou
 }
 
 /// A PUT of what is not there creates it, for kinds that allow that; the right to create is asked for then.
-async fn create_on_update(context: &Context, kind: &'static Kind, mut wanted: Tree, options: &WriteOptions) -> ApiResult<Written> {
+async fn create_on_update(
+    context: &Context,
+    kind: &'static Kind,
+    mut wanted: Tree,
+    options: &WriteOptions,
+) -> ApiResult<Written> {
     let uid = tree::str_at(&wanted, "metadata.uid").to_owned();
     if !uid.is_empty() {
         return Err(other_uid(context, kind, &uid, ""));
     }
     tree::remove(&mut wanted, "metadata.resourceVersion");
-    let attributes = access::rbac::Attributes::resource("create", &kind.resource.group, &kind.resource.plural)
-        .in_namespace(&context.info.namespace)
-        .named(&context.info.path_name);
+    let attributes =
+        access::rbac::Attributes::resource("create", &kind.resource.group, &kind.resource.plural)
+            .in_namespace(&context.info.namespace)
+            .named(&context.info.path_name);
     let permissions = context.server.permissions.snapshot(&context.server.store, &context.server.codec);
     permissions.authorizer().check(&context.user, &attributes)?;
     drop(permissions);
@@ -60,14 +72,24 @@ async fn create_on_update(context: &Context, kind: &'static Kind, mut wanted: Tr
 pub(super) fn check_name(context: &Context, wanted: &Tree) -> ApiResult<()> {
     let (have, path) = (tree::str_at(wanted, "metadata.name"), &context.info.path_name);
     match have {
-        "" => Err(ApiError::BadRequest(format!("the name of the object ({path} based on URL) was undeterminable: name must be provided"))),
-        have if have != path => Err(ApiError::BadRequest(format!("the name of the object ({have}) does not match the name on the URL ({path})"))),
+        "" => Err(ApiError::BadRequest(format!(
+            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
+        ))),
+        have if have != path => Err(ApiError::BadRequest(format!(
+            "the name of the object ({have}) does not match the name on the URL ({path})"
+        ))),
         _ => Ok(()),
     }
 }
 
 /// Runs an update until it fits the state: `want` makes the wanted object out of the stored one.
-pub(super) async fn apply<F>(context: &Context, kind: &'static Kind, sub: Subresource, options: &WriteOptions, want: F) -> ApiResult<Written>
+pub(super) async fn apply<F>(
+    context: &Context,
+    kind: &'static Kind,
+    sub: Subresource,
+    options: &WriteOptions,
+    want: F,
+) -> ApiResult<Written>
 where
     F: Fn(&Tree) -> ApiResult<Tree>,
 {
@@ -75,10 +97,13 @@ where
     let mut attempts = 0;
     loop {
         let view = linearizable(context).await?;
-        let entry = view.get(&key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
+        let entry = view
+            .get(&key)
+            .ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
         let old = context.server.codec.tree(kind, &entry, entry.revision)?;
         let wanted = want(&old)?;
-        let unconditional = matches!(tree::str_at(&wanted, "metadata.resourceVersion"), "" | "0") || wanted_is_current(&wanted, &old, sub);
+        let unconditional = matches!(tree::str_at(&wanted, "metadata.resourceVersion"), "" | "0")
+            || wanted_is_current(&wanted, &old, sub);
         let update = Update { context, kind, sub, options, view: &view, entry: &entry, old };
         if let Some(written) = update.run(&key, wanted).await? {
             return Ok(written);
@@ -117,7 +142,15 @@ impl Update<'_> {
         managed::on_update(self.context, self.kind, self.sub, self.options, &mut wanted, &self.old);
         let mut preconditions = vec![Precondition::AtRevision(key.clone(), self.entry.revision)];
         let (context, kind) = (self.context, self.kind);
-        let mut review = Review::new(context, kind, self.sub, Operation::Update, self.view, self.options.dry_run, &mut preconditions);
+        let mut review = Review::new(
+            context,
+            kind,
+            self.sub,
+            Operation::Update,
+            self.view,
+            self.options.dry_run,
+            &mut preconditions,
+        );
         admission::mutate(&mut review, &mut wanted, Some(&self.old))?;
         write::prepare_update(kind.strategy, self.sub, &mut wanted, &self.old);
         admission::allocate(&mut review, &mut wanted, Some(&self.old))?;
@@ -126,7 +159,10 @@ impl Update<'_> {
             let (word, group) = kind.strategy.error_kind();
             return Err(ApiError::invalid(group, word, &context.info.path_name, &errors));
         }
-        kind.strategy.warnings(&wanted, Some(&self.old)).into_iter().for_each(|text| context.warnings.add(text));
+        kind.strategy
+            .warnings(&wanted, Some(&self.old))
+            .into_iter()
+            .for_each(|text| context.warnings.add(text));
         admission::validate(&mut review, &wanted, Some(&self.old))?;
         if !self.options.dry_run {
             wanted = empties::settled(kind.schema, Cow::Owned(wanted)).into_owned();
@@ -146,7 +182,12 @@ impl Update<'_> {
         }
         if matches!(revision.as_str(), "" | "0") {
             if !self.kind.strategy.allow_unconditional_update() {
-                return Err(ApiError::invalid(&resource.group, &resource.resource, name, &[meta::missing_resource_version()]));
+                return Err(ApiError::invalid(
+                    &resource.group,
+                    &resource.resource,
+                    name,
+                    &[meta::missing_resource_version()],
+                ));
             }
             crate::codec::set_revision(wanted, self.entry.revision);
         }
@@ -158,8 +199,14 @@ impl Update<'_> {
         Ok(())
     }
 
-    async fn store(&self, key: &Key, wanted: Tree, preconditions: Vec<Precondition>) -> ApiResult<Option<Written>> {
-        let finishes = deletion::finished_by_update(&wanted, &self.old) && namespace_is_finished(self.kind, &wanted);
+    async fn store(
+        &self,
+        key: &Key,
+        wanted: Tree,
+        preconditions: Vec<Precondition>,
+    ) -> ApiResult<Option<Written>> {
+        let finishes =
+            deletion::finished_by_update(&wanted, &self.old) && namespace_is_finished(self.kind, &wanted);
         if self.options.dry_run {
             return Ok(Some(Written::Only(wanted, false)));
         }
@@ -177,7 +224,12 @@ impl Update<'_> {
     }
 
     /// The update took away what a deletion was waiting for.
-    async fn finish(&self, key: &Key, wanted: Tree, preconditions: Vec<Precondition>) -> ApiResult<Option<Written>> {
+    async fn finish(
+        &self,
+        key: &Key,
+        wanted: Tree,
+        preconditions: Vec<Precondition>,
+    ) -> ApiResult<Option<Written>> {
         match propose(self.context, preconditions, vec![mvcc::Operation::Delete(key.clone())]).await? {
             Proposed::Applied(..) => Ok(Some(Written::Only(wanted, false))),
             Proposed::Refused(_) => Ok(None),

@@ -32,14 +32,23 @@ const TIMEOUT_SECONDS_MIN: u64 = 1800;
 
 /// Serves a watch.
 pub(super) async fn watch(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
-    let accepted = context.negotiate(Offer { table: true, partial: true, partial_list: true, watch: true })?;
+    let accepted =
+        context.negotiate(Offer { table: true, partial: true, partial_list: true, watch: true })?;
     let selection = Selection::new(context, kind, ListOptions::parse(&context.query, true)?)?;
     context.renderer(kind, accepted)?;
     let limit = timeout(context, selection.options.timeout_seconds);
     let silent = matches!(accepted.shape, Shape::PartialList(_));
     let start = start(context, &selection).await?;
     let (sender, receiver) = mpsc::channel(FRAMES_MAX);
-    let stream = Stream { context: context.clone(), kind, accepted, selection, sender, deadline: Instant::now() + limit, first: true };
+    let stream = Stream {
+        context: context.clone(),
+        kind,
+        accepted,
+        selection,
+        sender,
+        deadline: Instant::now() + limit,
+        first: true,
+    };
     tokio::spawn(async move {
         // A list shape asked of a watch gives a stream that never says anything, as upstream's does.
         if silent { stream.wait().await } else { stream.run(start).await }
@@ -56,7 +65,9 @@ pub(super) async fn watch(context: &Context, kind: &'static Kind) -> ApiResult<R
 fn timeout(context: &Context, asked: Option<i64>) -> Duration {
     match asked.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0) {
         Some(seconds) => Duration::from_secs(seconds),
-        None => Duration::from_secs(TIMEOUT_SECONDS_MIN + context.server.seams.random.next() % TIMEOUT_SECONDS_MIN),
+        None => Duration::from_secs(
+            TIMEOUT_SECONDS_MIN + context.server.seams.random.next() % TIMEOUT_SECONDS_MIN,
+        ),
     }
 }
 
@@ -147,14 +158,27 @@ impl Stream {
     fn interest(&self) -> Interest {
         let (resource, selection) = (self.kind.stored_as.clone(), &self.selection);
         if let (Some(name), Some(namespace)) = (&selection.name, &selection.namespace) {
-            return Interest::Object(Key { resource, namespace: namespace.clone(), name: name.as_str().into() });
+            return Interest::Object(Key {
+                resource,
+                namespace: namespace.clone(),
+                name: name.as_str().into(),
+            });
         }
         if let (Some(name), false) = (&selection.name, self.kind.resource.namespaced) {
             return Interest::Object(Key { resource, namespace: "".into(), name: name.as_str().into() });
         }
-        let indexed = selection.options.fields.terms.iter().find(|term| term.equal && !term.value.is_empty() && !term.field.starts_with("metadata."));
+        let indexed = selection
+            .options
+            .fields
+            .terms
+            .iter()
+            .find(|term| term.equal && !term.value.is_empty() && !term.field.starts_with("metadata."));
         if let Some(term) = indexed {
-            return Interest::Attribute { resource, name: term.field.as_str().into(), value: term.value.as_str().into() };
+            return Interest::Attribute {
+                resource,
+                name: term.field.as_str().into(),
+                value: term.value.as_str().into(),
+            };
         }
         match &selection.namespace {
             Some(namespace) => Interest::Namespace { resource, namespace: namespace.clone() },
@@ -171,7 +195,8 @@ impl Stream {
             }
         }
         let asked = self.context.query.first("sendInitialEvents").is_some();
-        if self.selection.options.bookmarks && (asked || self.selection.options.initial_events == Some(true)) {
+        if self.selection.options.bookmarks && (asked || self.selection.options.initial_events == Some(true))
+        {
             self.send_bookmark(view.revision(), true).await?;
         }
         Ok(())
@@ -229,19 +254,29 @@ impl Stream {
     }
 
     /// A frame out of the shared ones; frames of the initial state are not worth keeping.
-    fn frame(&self, word: &'static str, entry: &Arc<Entry>, revision: Revision, shared: bool) -> ApiResult<Bytes> {
+    fn frame(
+        &self,
+        word: &'static str,
+        entry: &Arc<Entry>,
+        revision: Revision,
+        shared: bool,
+    ) -> ApiResult<Bytes> {
         let renderer = self.context.renderer(self.kind, self.accepted)?;
         let make = || renderer.event(word, Content::Entry(entry, revision), self.first);
         let table = matches!(self.accepted.shape, Shape::Table(_));
         if !shared || table {
             return make();
         }
-        let key = FrameKey { revision: revision.0, word, converted: self.kind.converts, accepted: self.accepted };
+        let key =
+            FrameKey { revision: revision.0, word, converted: self.kind.converts, accepted: self.accepted };
         self.context.server.frames.get(key, make)
     }
 
     async fn send_bookmark(&mut self, revision: Revision, initial_end: bool) -> Result<(), Ended> {
-        let frame = self.context.renderer(self.kind, self.accepted).and_then(|renderer| renderer.bookmark(revision, initial_end, self.first));
+        let frame = self
+            .context
+            .renderer(self.kind, self.accepted)
+            .and_then(|renderer| renderer.bookmark(revision, initial_end, self.first));
         self.send(frame).await
     }
 

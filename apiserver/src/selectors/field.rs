@@ -68,7 +68,8 @@ fn split_terms(text: &str) -> Vec<&str> {
 }
 
 fn parse_term(part: &str, whole: &str) -> Result<Term, String> {
-    let (field, equal, raw) = split_operator(part).ok_or_else(|| format!("invalid selector: '{whole}'; can't understand '{part}'"))?;
+    let (field, equal, raw) = split_operator(part)
+        .ok_or_else(|| format!("invalid selector: '{whole}'; can't understand '{part}'"))?;
     let value = unescape(raw)?;
     Ok(Term { field: field.to_owned(), value, equal })
 }
@@ -96,7 +97,9 @@ fn unescape(value: &str) -> Result<String, String> {
         match c {
             '\\' => match chars.next() {
                 Some(escaped @ ('\\' | ',' | '=')) => out.push(escaped),
-                Some(other) => return Err(format!("invalid field selector: invalid escape sequence: \\{other}")),
+                Some(other) => {
+                    return Err(format!("invalid field selector: invalid escape sequence: \\{other}"));
+                }
                 None => return Err("invalid field selector: invalid escape sequence: \\".to_owned()),
             },
             ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
@@ -115,7 +118,13 @@ mod tests {
         let selector = Selector::parse(r"metadata.name=a\,b,spec.nodeName!=n").expect("valid");
         assert_eq!(selector.exact("metadata.name"), Some("a,b"));
         assert!(selector.matches(|field| if field == "metadata.name" { "a,b" } else { "other" }));
-        assert_eq!(Selector::parse("metadata.name"), Err("invalid selector: 'metadata.name'; can't understand 'metadata.name'".into()));
-        assert_eq!(Selector::parse("a=b\\"), Err("invalid field selector: invalid escape sequence: \\".into()));
+        assert_eq!(
+            Selector::parse("metadata.name"),
+            Err("invalid selector: 'metadata.name'; can't understand 'metadata.name'".into())
+        );
+        assert_eq!(
+            Selector::parse("a=b\\"),
+            Err("invalid field selector: invalid escape sequence: \\".into())
+        );
     }
 }

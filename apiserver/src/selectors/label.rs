@@ -53,7 +53,9 @@ impl Selector {
 
     /// Whether an object with these labels is selected.
     pub fn matches(&self, labels: &[(Arc<str>, Arc<str>)]) -> bool {
-        let value = |key: &str| labels.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok().map(|at| labels[at].1.as_ref());
+        let value = |key: &str| {
+            labels.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok().map(|at| labels[at].1.as_ref())
+        };
         self.requirements.iter().all(|requirement| requirement.matches(value(&requirement.key)))
     }
 }
@@ -136,7 +138,9 @@ fn lex(text: &str) -> Vec<(Token, String)> {
             tokens.push(token);
             at += length;
         } else {
-            let end = (at..bytes.len()).find(|&i| is_special(bytes[i]) || is_blank(bytes[i])).unwrap_or(bytes.len());
+            let end = (at..bytes.len())
+                .find(|&i| is_special(bytes[i]) || is_blank(bytes[i]))
+                .unwrap_or(bytes.len());
             let word = &text[at..end];
             tokens.push((keyword(word).unwrap_or(Token::Identifier), word.to_owned()));
             at = end;
@@ -164,7 +168,13 @@ fn lex_special(bytes: &[u8]) -> ((Token, String), usize) {
     }
     match best {
         Some((token, text, end)) => ((token, text), end),
-        None => ((Token::Error, format!("error expected: keyword found '{}'", String::from_utf8_lossy(&bytes[..length]))), length),
+        None => (
+            (
+                Token::Error,
+                format!("error expected: keyword found '{}'", String::from_utf8_lossy(&bytes[..length])),
+            ),
+            length,
+        ),
     }
 }
 
@@ -187,7 +197,11 @@ impl Parser {
 
     fn peek(&self, context: Context) -> (Token, &str) {
         let (token, literal) = &self.tokens[self.at.min(self.tokens.len() - 1)];
-        let token = if context == Context::Values && matches!(token, Token::In | Token::NotIn) { Token::Identifier } else { *token };
+        let token = if context == Context::Values && matches!(token, Token::In | Token::NotIn) {
+            Token::Identifier
+        } else {
+            *token
+        };
         (token, literal)
     }
 
@@ -203,19 +217,26 @@ impl Parser {
         loop {
             match self.peek(Context::Values) {
                 (Token::Identifier | Token::Not, _) => {
-                    let requirement = self.requirement().map_err(|why| format!("unable to parse requirement: {why}"))?;
+                    let requirement =
+                        self.requirement().map_err(|why| format!("unable to parse requirement: {why}"))?;
                     requirements.push(requirement);
                     match self.take(Context::Values) {
                         (Token::End, _) => return Ok(Selector { requirements }),
                         (Token::Comma, _) => match self.peek(Context::Values) {
                             (Token::Identifier | Token::Not, _) => {}
-                            (_, literal) => return Err(format!("found '{literal}', expected: identifier after ','")),
+                            (_, literal) => {
+                                return Err(format!("found '{literal}', expected: identifier after ','"));
+                            }
                         },
-                        (_, literal) => return Err(format!("found '{literal}', expected: ',' or 'end of string'")),
+                        (_, literal) => {
+                            return Err(format!("found '{literal}', expected: ',' or 'end of string'"));
+                        }
                     }
                 }
                 (Token::End, _) => return Ok(Selector { requirements }),
-                (_, literal) => return Err(format!("found '{literal}', expected: !, identifier, or 'end of string'")),
+                (_, literal) => {
+                    return Err(format!("found '{literal}', expected: !, identifier, or 'end of string'"));
+                }
             }
         }
     }
@@ -253,7 +274,8 @@ impl Parser {
         let values: Vec<String> = if set { self.values()? } else { self.value()? }.into_iter().collect();
         let mut problems = Vec::new();
         if matches!(operator, Operator::GreaterThan | Operator::LessThan) {
-            for (index, value) in values.iter().enumerate().filter(|(_, value)| value.parse::<i64>().is_err()) {
+            for (index, value) in values.iter().enumerate().filter(|(_, value)| value.parse::<i64>().is_err())
+            {
                 let quoted = crate::status::go_quote(value);
                 problems.push(format!("values[{index}]: Invalid value: {quoted}: for 'Gt', 'Lt' operators, the value must be an integer"));
             }
@@ -261,10 +283,18 @@ impl Parser {
         for (index, value) in values.iter().enumerate() {
             let why = names::label_value(value);
             if !why.is_empty() {
-                problems.push(format!("values[{index}][{key}]: Invalid value: {}: {}", crate::status::go_quote(value), why.join("; ")));
+                problems.push(format!(
+                    "values[{index}][{key}]: Invalid value: {}: {}",
+                    crate::status::go_quote(value),
+                    why.join("; ")
+                ));
             }
         }
-        if problems.is_empty() { Ok(Requirement { key, operator, values }) } else { Err(crate::status::aggregate(&problems)) }
+        if problems.is_empty() {
+            Ok(Requirement { key, operator, values })
+        } else {
+            Err(crate::status::aggregate(&problems))
+        }
     }
 
     fn values(&mut self) -> Result<BTreeSet<String>, String> {
@@ -335,7 +365,11 @@ impl Parser {
 
 fn check_key(key: &str) -> Result<(), String> {
     let why = names::qualified_name(key);
-    if why.is_empty() { Ok(()) } else { Err(format!("<nil>: Invalid value: {}: {}", crate::status::go_quote(key), why.join("; "))) }
+    if why.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("<nil>: Invalid value: {}: {}", crate::status::go_quote(key), why.join("; ")))
+    }
 }
 
 #[cfg(test)]
@@ -343,8 +377,11 @@ mod tests {
     use super::*;
 
     fn labels(text: &str) -> Vec<(Arc<str>, Arc<str>)> {
-        let mut list: Vec<(Arc<str>, Arc<str>)> =
-            text.split(' ').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
+        let mut list: Vec<(Arc<str>, Arc<str>)> = text
+            .split(' ')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect();
         list.sort();
         list
     }
@@ -371,7 +408,10 @@ mod tests {
     fn errors_read_as_upstreams() {
         let error = |text: &str| Selector::parse(text).expect_err("invalid");
         assert_eq!(error("app=x,"), "found '', expected: identifier after ','");
-        assert_eq!(error("app x"), "unable to parse requirement: found 'x', expected: in, notin, =, ==, !=, gt, lt");
+        assert_eq!(
+            error("app x"),
+            "unable to parse requirement: found 'x', expected: in, notin, =, ==, !=, gt, lt"
+        );
         assert_eq!(error("app in x"), "unable to parse requirement: found 'x' expected: '('");
         assert_eq!(error("!app=x"), "found '=', expected: ',' or 'end of string'");
         assert_eq!(error("a in (b"), "unable to parse requirement: found '', expected: ',' or ')'");
