@@ -25,6 +25,7 @@ pub mod coordination;
 pub mod core;
 pub mod discovery;
 pub mod events;
+pub mod pod_security;
 pub mod policy;
 pub mod rbac;
 
