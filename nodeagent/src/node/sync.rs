@@ -83,6 +83,11 @@ pub async fn run(shared: Arc<Shared>, node: Node, port: Option<u16>, shutdown: C
                     stored = merged(status, &node);
                     sent = Some(now);
                 }
+                // Somebody removed the node while it is alive.
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    stored = register(&shared, port).await.status.unwrap_or_default();
+                    sent = None;
+                }
                 Err(error) => tracing::debug!(%error, "the node's status cannot be reported"),
             }
         } else if cidrs.is_empty()

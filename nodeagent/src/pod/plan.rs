@@ -173,8 +173,8 @@ fn plan_sandbox(view: &View<'_>, mut plan: Plan) -> Plan {
     if !wants_sandbox(view) {
         return plan;
     }
-    let ready = view.observed.sandboxes.iter().filter(|sandbox| sandbox.ready);
-    plan.actions.extend(ready.map(|sandbox| Action::StopSandbox { id: sandbox.id.clone() }));
+    // One that is dead still holds its network.
+    plan.actions.extend(stop_sandboxes(view.observed));
     match view.memory.sandbox_retry_at {
         Some(retry_at) if view.now < retry_at => plan.wake(retry_at),
         _ => {
@@ -183,6 +183,10 @@ fn plan_sandbox(view: &View<'_>, mut plan: Plan) -> Plan {
         }
     }
     plan
+}
+
+fn stop_sandboxes(observed: &Observed) -> impl Iterator<Item = Action> + '_ {
+    observed.sandboxes.iter().map(|sandbox| Action::StopSandbox { id: sandbox.id.clone() })
 }
 
 /// A pod whose containers all ended for good needs no new sandbox to end in.
@@ -378,18 +382,11 @@ fn plan_stop(view: &View<'_>) -> Plan {
     if let Some(last) = sidecars.into_iter().max_by_key(order) {
         return Plan::act(Action::Kill(vec![stop_politely(last)]));
     }
-    let ready: Vec<Action> = view
-        .observed
-        .sandboxes
-        .iter()
-        .filter(|sandbox| sandbox.ready)
-        .map(|sandbox| Action::StopSandbox { id: sandbox.id.clone() })
-        .collect();
-    if !ready.is_empty() {
-        return Plan { actions: ready, ..Plan::default() };
-    }
-    if !view.memory.torn_down {
-        return Plan::act(Action::TearDown);
+    // A sandbox may come up after all, when its start could not be taken back in time.
+    let late = view.observed.sandboxes.iter().any(|sandbox| sandbox.ready);
+    if !view.memory.torn_down || late {
+        let steps = stop_sandboxes(view.observed).chain([Action::TearDown]);
+        return Plan { actions: steps.collect(), ..Plan::default() };
     }
     Plan { stopped: true, ..Plan::default() }
 }

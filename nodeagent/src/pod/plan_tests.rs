@@ -259,12 +259,12 @@ fn probes_kill() {
 
 #[test]
 fn a_dead_sandbox_is_replaced() {
-    check("Always a | dead | a#0 exit 137 1", "", "run sandbox 1");
+    check("Always a | dead | a#0 exit 137 1", "", "stop sandbox, run sandbox 1");
     check("Always a | dead | a#0 running", "", "kill a");
     // Nothing would run in a new one.
     check("Never a | dead | a#0 exit 0 1", "", "");
     check("OnFailure a | dead | a#0 exit 0 1", "", "");
-    check("Never a b | dead | a#0 exit 0 1", "", "run sandbox 1");
+    check("Never a b | dead | a#0 exit 0 1", "", "stop sandbox, run sandbox 1");
     // In the new one everything begins anew, init containers too.
     check("Always init:x a | ready | ~x#0 exit 0 9, ~a#0 exit 137 9", "", "start x#1");
     check("Always init:x a | ready | ~x#0 exit 0 9, ~a#0 exit 137 9, x#1 exit 0 1", "", "start a#1");
@@ -279,10 +279,11 @@ fn two_of_each_are_kept() {
 #[test]
 fn stopping() {
     check_stop("Always a b | ready | a#0 running, b#0 running", "", "kill b+a");
-    check_stop("Always a | ready | a#0 exit 143 1", "", "stop sandbox");
-    check_stop("Always a | dead | a#0 exit 143 1", "", "tear down");
+    check_stop("Always a | ready | a#0 exit 143 1", "", "stop sandbox, tear down");
+    check_stop("Always a | dead | a#0 exit 143 1", "", "stop sandbox, tear down");
     check_stop("Always a | dead | a#0 exit 143 1", "torndown", "stopped");
     check_stop("Always a | none", "torndown", "stopped");
+    check_stop("Always a | ready", "torndown", "stop sandbox, tear down");
     // Sidecars serve to the end and go in reverse.
     check_stop("Always side:s side:t a | ready | s#0 running, t#0 running, a#0 running", "", "kill a");
     check_stop("Always side:s side:t a | ready | s#0 running, t#0 running, a#0 exit 0 1", "", "kill t");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
@@ -136,11 +137,17 @@ fn log_watch_error(error: &watcher::Error) {
     tracing::debug!(%error, "pods cannot be watched at the moment");
 }
 
+/// When to look after the runtime said that something changed. The event of a death may overtake the runtime's own
+/// record of it, so one look is not enough.
+const LOOKS: [Duration; 4] =
+    [Duration::from_millis(20), Duration::from_millis(180), Duration::from_secs(1), Duration::from_secs(3)];
+
 /// Looks at the whole runtime when it says that something changed. Only the newest look counts.
 fn watch_runtime(shared: Arc<Shared>, shutdown: CancellationToken) -> mpsc::Receiver<Inventory> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let label = (NODE_LABEL.to_owned(), shared.options.node_name.clone());
+        let mut looks = LOOKS[1..].iter().copied();
         loop {
             match shared.runtime.inventory(label.clone()).await {
                 Ok(inventory) => {
@@ -150,12 +157,21 @@ fn watch_runtime(shared: Arc<Shared>, shutdown: CancellationToken) -> mpsc::Rece
                 }
                 Err(error) => tracing::debug!(%error, "the runtime cannot be listed"),
             }
+            let again = async {
+                match looks.next() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = shared.runtime.changed() => {}
+                () = again => {}
+                () = shared.runtime.changed() => {
+                    // A pod that starts causes several events; one look sees them all.
+                    tokio::time::sleep(LOOKS[0]).await;
+                    looks = LOOKS[1..].iter().copied();
+                }
             }
-            // A pod that starts causes several events; one look sees them all.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     });
     receiver

@@ -74,6 +74,7 @@ pub fn tell(dir: &Path) {
         crash_loop(&api).await;
         init_and_completion(&api).await;
         failing_probe_restarts(&api).await;
+        sandbox_dies(&api, dir).await;
         agent.stop().await;
     });
 }
@@ -287,4 +288,39 @@ async fn failing_probe_restarts(api: &Api) {
             .then_some(())
     })
     .await;
+}
+
+/// The pause process dies: the pod gets a new sandbox and starts anew in it.
+async fn sandbox_dies(api: &Api, dir: &Path) {
+    let mut pod = simple("pausing", "Always", "sleep 1000");
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    api.put(PODS, pod);
+    let pod = eventually(api, &format!("{PODS}/pausing"), "the pod is ready", |pod| {
+        (condition(pod, "Ready") == Some("True")).then(|| pod.clone())
+    })
+    .await;
+    let uid = pod["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    let sandbox = sandbox_of(dir, &uid).await;
+    let ctr = std::process::Command::new("ctr")
+        .arg("-a")
+        .arg(dir.join("containerd.sock"))
+        .args(["-n", "k8s.io", "tasks", "kill", "-s", "KILL", &sandbox])
+        .status();
+    assert!(ctr.is_ok_and(|status| status.success()), "the sandbox is not killed");
+    eventually(api, &format!("{PODS}/pausing"), "the pod runs again", |pod| {
+        let container = &pod["status"]["containerStatuses"][0];
+        (condition(pod, "Ready") == Some("True") && container["restartCount"] == 1).then_some(())
+    })
+    .await;
+    assert_ne!(sandbox_of(dir, &uid).await, sandbox);
+}
+
+/// The newest sandbox of a pod.
+async fn sandbox_of(dir: &Path, uid: &str) -> String {
+    use nodeagent::runtime::Runtime;
+    let cri = nodeagent::runtime::cri::Cri::new(&dir.join("containerd.sock").to_string_lossy());
+    let label = ("io.kubernetes.pod.uid".to_owned(), uid.to_owned());
+    let inventory = cri.inventory(label).await.expect("an inventory");
+    let newest = inventory.sandboxes.into_iter().max_by_key(|sandbox| sandbox.created_at);
+    newest.expect("a sandbox").id
 }
