@@ -1,3 +1,5 @@
+//! Deployments and replica sets as tables: an object in, its defaults, faults and cells out.
+
 use serde_json::{Value, json};
 
 use super::scale;

@@ -1,3 +1,5 @@
+//! Pods as tables: an object in, its defaults, faults, verdicts and cells out.
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
