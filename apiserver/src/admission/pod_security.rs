@@ -46,7 +46,8 @@ fn pod(review: &Review<'_>, pod: &Tree, old: Option<&Tree>) -> ApiResult<()> {
         warn(review, &policy, &subject);
         return Ok(());
     }
-    let text = format!("violates PodSecurity {}: {}", go_quote(&policy.enforce.to_string()), details(&broken));
+    let text =
+        format!("violates PodSecurity {}: {}", go_quote(&policy.enforce.to_string()), details(&broken));
     Err(ApiError::forbidden(&review.kind.group_resource, tree::str_at(pod, "metadata.name"), text))
 }
 
@@ -55,9 +56,9 @@ fn template(review: &Review<'_>, object: &Tree) -> ApiResult<()> {
     let resource = review.kind.resource;
     let path = match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "podtemplates") => "template",
-        ("", "replicationcontrollers") | ("apps", "replicasets" | "deployments" | "statefulsets" | "daemonsets") | ("batch", "jobs") => {
-            "spec.template"
-        }
+        ("", "replicationcontrollers")
+        | ("apps", "replicasets" | "deployments" | "statefulsets" | "daemonsets")
+        | ("batch", "jobs") => "spec.template",
         ("batch", "cronjobs") => "spec.jobTemplate.spec.template",
         _ => return Ok(()),
     };
@@ -71,7 +72,8 @@ fn template(review: &Review<'_>, object: &Tree) -> ApiResult<()> {
 fn warn(review: &Review<'_>, policy: &Policy, subject: &Subject<'_>) {
     let broken = violations(policy.warn, subject);
     if !broken.is_empty() {
-        let text = format!("would violate PodSecurity {}: {}", go_quote(&policy.warn.to_string()), details(&broken));
+        let text =
+            format!("would violate PodSecurity {}: {}", go_quote(&policy.warn.to_string()), details(&broken));
         review.context.warnings.add(text);
     }
 }
@@ -105,13 +107,18 @@ fn comments_on_pods(review: &Review<'_>, namespace: &str, standard: Standard) ->
     let mut comments = Vec::new();
     if pods.len() > PODS_MAX {
         let total = pods.len();
-        comments.push(format!("new PodSecurity enforce level only checked against the first {PODS_MAX} of {total} existing pods"));
+        comments.push(format!(
+            "new PodSecurity enforce level only checked against the first {PODS_MAX} of {total} existing pods"
+        ));
     }
     if !by_reason.is_empty() {
         let (namespace, standard) = (go_quote(namespace), go_quote(&standard.to_string()));
-        comments.push(format!("existing pods in namespace {namespace} violate the new PodSecurity enforce level {standard}"));
+        comments.push(format!(
+            "existing pods in namespace {namespace} violate the new PodSecurity enforce level {standard}"
+        ));
     }
-    let mut named: Vec<String> = by_reason.into_iter().map(|(reason, pods)| format!("{}: {reason}", some_of(&pods))).collect();
+    let mut named: Vec<String> =
+        by_reason.into_iter().map(|(reason, pods)| format!("{}: {reason}", some_of(&pods))).collect();
     named.sort();
     comments.extend(named);
     Ok(comments)
@@ -135,7 +142,10 @@ fn pods_of(review: &Review<'_>, namespace: &str) -> ApiResult<Vec<Tree>> {
     for entry in review.view.list("pods", Some(namespace), None) {
         let pod = review.context.server.codec.tree(kind, entry, entry.revision)?;
         let owners = tree::list_at(&pod, "metadata.ownerReferences").iter();
-        let controller = owners.filter(|owner| tree::bool_at(owner, "controller") == Some(true)).map(|owner| tree::str_at(owner, "uid")).next();
+        let controller = owners
+            .filter(|owner| tree::bool_at(owner, "controller") == Some(true))
+            .map(|owner| tree::str_at(owner, "uid"))
+            .next();
         let is_new = controller.is_none_or(|uid| seen.insert(uid.to_owned()));
         if is_new { first.push(pod) } else { others.push(pod) }
     }
