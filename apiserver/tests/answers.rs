@@ -63,7 +63,11 @@ async fn ask(api: &ApiServer, step: &Step<'_>) -> (u16, Value) {
 }
 
 fn check(steps: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let store = Store::open(Options::in_memory(), Seams::system()).await.expect("a store");
         let api = ApiServer::new(Config::new(Signer::generate()), store.clone());
@@ -94,13 +98,14 @@ fn an_empty_list_comes_back_from_the_store_as_null() {
 }
 
 #[test]
+// A dry run needs no signing key, which takes its time to be made.
 fn reviews_and_token_requests_tell_who_asked() {
     check(
         r#"
         POST /apis/authentication.k8s.io/v1/tokenreviews {"spec":{"token":"x"}} | 201 /metadata/managedFields/0/manager="table"
         POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews {"spec":{"namespace":"default"}} | 201 /metadata/managedFields=- /spec={}
         POST /api/v1/namespaces/default/serviceaccounts {"metadata":{"name":"a"}} | 201
-        POST /api/v1/namespaces/default/serviceaccounts/a/token {} | 201 /metadata/managedFields/0/subresource="token" /metadata/managedFields/0/fieldsV1={"f:spec":{"f:expirationSeconds":{}}}
+        POST /api/v1/namespaces/default/serviceaccounts/a/token?dryRun=All {} | 201 /metadata/managedFields/0/subresource="token" /metadata/managedFields/0/fieldsV1={"f:spec":{"f:expirationSeconds":{}}}
         "#,
     );
 }
