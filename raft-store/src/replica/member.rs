@@ -65,7 +65,10 @@ impl Member {
             let members = BTreeMap::from([(id.0, Peer::default())]);
             raft.initialize(members).await.map_err(refused)?;
         }
-        let is_sole = raft.voter_ids().eq([id.0]);
+        // Of the engine itself: its metrics may not have heard of a membership that was just made.
+        let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
+        let voters: Vec<u64> = voters.await.map_err(refused)?;
+        let is_sole = voters == [id.0];
         let member = Self { raft, log, snapshots, id: id.0, is_sole };
         match member.recover().await {
             Ok(()) => Ok(member),
