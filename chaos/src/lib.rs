@@ -1,1 +1,25 @@
-//! Simulator, nemeses, workloads and independent checkers.
+//! The simulator: the store under faults, on one thread, from one seed, and checkers of what it promises.
+//!
+//! A run is a pure function of its seed. The seed makes a [`plan`]; a [`computer`] runs the real store on
+//! a faulty [`disk`]; clients and watchers use it through [`api`] while the [`nemesis`] breaks things;
+//! everything they see goes into the [`trace`]; and [`check`] judges the trace alone.
+//!
+//! Invariants: the checkers share no code with the store; nothing here asks a clock, the operating
+//! system's randomness or a second thread. One member for now: a cluster is several computers in one
+//! [`client::Company`], with the network as another thing the nemesis can break.
+
+pub mod api;
+pub mod bugs;
+pub mod check;
+pub mod client;
+pub mod computer;
+pub mod disk;
+pub mod nemesis;
+pub mod plan;
+pub mod seed;
+pub mod sim;
+pub mod trace;
+pub mod translate;
+pub mod watcher;
+pub mod words;
+pub mod workload;

@@ -1,0 +1,225 @@
+//! The store as clients reach it: calls in the simulator's words, cut off when the power goes.
+//!
+//! Most bugs put in on purpose live here, as lies between store and client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft_store::{Compacted, Outcome, ProposeError, ReadError, Revision, Store, View, WatchEnd, Watcher};
+use tokio_util::sync::CancellationToken;
+
+use crate::bugs::Bug;
+use crate::translate;
+use crate::words::{Action, Answer, Place, Scope, Seen, Version, Write};
+
+/// A running store. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Api {
+    store: Store,
+    power: CancellationToken,
+    bug: Option<Bug>,
+}
+
+impl Api {
+    /// A store that runs while `power` is not cancelled.
+    pub fn new(store: Store, power: CancellationToken, bug: Option<Bug>) -> Self {
+        Self { store, power, bug }
+    }
+
+    /// Cancelled when the power goes.
+    pub fn power(&self) -> &CancellationToken {
+        &self.power
+    }
+
+    /// The term it leads in.
+    pub fn term(&self) -> Option<u64> {
+        self.store.term().map(|term| term.0)
+    }
+
+    /// Calls, until an answer, the deadline or the end of power.
+    pub async fn call(&self, call: u32, action: &Action, deadline: Duration) -> Answer {
+        let unanswered = |why| match action {
+            Action::Write(_) => Answer::Unknown,
+            _ => Answer::Failed(why),
+        };
+        let answer = tokio::select! {
+            biased;
+            () = self.power.cancelled() => unanswered("power"),
+            answer = tokio::time::timeout(deadline, self.answer(call, action)) => {
+                answer.unwrap_or_else(|_| unanswered("deadline"))
+            }
+        };
+        match (answer, self.bug) {
+            (Answer::Unknown, Some(Bug::UnknownDenied)) => Answer::NotAppended("stopped"),
+            (answer, _) => answer,
+        }
+    }
+
+    async fn answer(&self, call: u32, action: &Action) -> Answer {
+        match action {
+            Action::Write(write) => self.write(call, write).await,
+            Action::Read(place) => match self.newest().await {
+                Ok(view) => found(&view, place),
+                Err(why) => Answer::Failed(why),
+            },
+            Action::List(resource) => match self.newest().await {
+                Ok(view) => self.halved(listed(&view, resource)),
+                Err(why) => Answer::Failed(why),
+            },
+            Action::ListAt(resource, at) => match self.store.view_at(Revision(*at)) {
+                Ok(view) => self.halved(listed(&view, resource)),
+                Err(Compacted { oldest }) => Answer::Compacted { oldest: oldest.0 },
+            },
+            Action::Compact(at) => match self.store.compact(Revision(*at)).await {
+                Ok(()) => Answer::Done,
+                Err(_) => Answer::Failed("compaction"),
+            },
+            Action::Snapshot => match self.store.snapshot().await {
+                Ok(()) => Answer::Done,
+                Err(_) => Answer::Failed("snapshot"),
+            },
+        }
+    }
+
+    async fn write(&self, call: u32, write: &Write) -> Answer {
+        let mut transaction = translate::transaction(call, write);
+        match self.bug {
+            Some(Bug::GuardsIgnored) => transaction.preconditions.clear(),
+            Some(Bug::FenceIgnored) => transaction.fence = None,
+            Some(Bug::RefusesWrongly) if call % 50 == 0 && !write.guards.is_empty() => {
+                return Answer::Refused { guard: 0 };
+            }
+            _ => {}
+        }
+        let proposed = self.store.propose(transaction.clone()).await;
+        if self.bug == Some(Bug::UnknownRepeated) && proposed == Err(ProposeError::Unknown) {
+            self.repeat(transaction);
+        }
+        match proposed {
+            Ok(Outcome::Applied { first, last, entries }) => {
+                let lag = u64::from(self.bug == Some(Bug::RevisionReused) && call % 20 == 0 && first.0 > 1);
+                let mut versions: Vec<Version> =
+                    entries.iter().map(|entry| translate::version(entry)).collect();
+                versions.iter_mut().for_each(|version| version.revision -= lag);
+                Answer::Applied { first: first.0 - lag, last: last.0 - lag, versions }
+            }
+            Ok(Outcome::Refused { precondition, .. }) => Answer::Refused { guard: precondition },
+            Err(ProposeError::Unknown) => Answer::Unknown,
+            Err(ProposeError::NotLeader { .. }) => Answer::NotAppended("not the leader"),
+            Err(ProposeError::TooLarge { .. }) => Answer::NotAppended("too large"),
+            Err(ProposeError::Stopped) => Answer::NotAppended("stopped"),
+        }
+    }
+
+    /// What a client must not do: propose again, and again, while nobody knows what became of the first.
+    fn repeat(&self, transaction: raft_store::Transaction) {
+        let store = self.store.clone();
+        let again = async move {
+            for _ in 0..2 {
+                tokio::time::sleep(Duration::from_millis(2_500)).await;
+                // The answer is nobody's: that is the bug.
+                let _ = store.propose(transaction.clone()).await;
+            }
+        };
+        tokio::spawn(self.power.clone().run_until_cancelled_owned(again));
+    }
+
+    async fn newest(&self) -> Result<View, &'static str> {
+        if self.bug == Some(Bug::ReadsNeedDisk) && self.store.term().is_none() {
+            return Err("the disk has failed");
+        }
+        let view = self.store.linearizable().await.map_err(|error| match error {
+            ReadError::NoLeader => "no leader",
+            ReadError::Stopped => "stopped",
+        })?;
+        if self.bug == Some(Bug::ReadsStale) {
+            let before = Revision(view.revision().0.saturating_sub(1));
+            return Ok(self.store.view_at(before).unwrap_or(view));
+        }
+        Ok(view)
+    }
+
+    /// Hides the last step of a transaction that the list would show.
+    fn halved(&self, answer: Answer) -> Answer {
+        match answer {
+            Answer::Listed { at, mut items } if self.bug == Some(Bug::ListsHalf) => {
+                let step = |items: &[(Place, Version)], revision| {
+                    items.iter().position(|(_, version)| version.revision == revision)
+                };
+                let (last, before) = (step(&items, at), step(&items, at.saturating_sub(1)));
+                match (last, before) {
+                    (Some(last), Some(before)) if items[last].1.id.call == items[before].1.id.call => {
+                        items.remove(last);
+                        Answer::Listed { at: at - 1, items }
+                    }
+                    _ => Answer::Listed { at, items },
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Watches.
+    pub fn watch(&self, scope: &Scope, after: u64) -> Result<Watch, u64> {
+        if self.bug == Some(Bug::HistoryDenied) && after > 0 && after % 5 == 0 {
+            return Err(after + 1);
+        }
+        let begins = match self.bug {
+            Some(Bug::WatchRepeats) => after.saturating_sub(1),
+            _ => after,
+        };
+        let watch = self.store.watch(translate::interest(scope), Revision(begins));
+        let watcher = watch.map_err(|compacted| compacted.oldest.0)?;
+        let skips = self.bug == Some(Bug::WatchSkips) && after > 0;
+        Ok(Watch { watcher, power: self.power.clone(), bug: self.bug, skips })
+    }
+}
+
+/// A watch. Ends when the power goes.
+#[derive(Debug)]
+pub struct Watch {
+    watcher: Watcher,
+    power: CancellationToken,
+    bug: Option<Bug>,
+    skips: bool,
+}
+
+impl Watch {
+    /// The next changes, or why there are none. Cancelling loses nothing.
+    pub async fn next(&mut self) -> Result<Vec<Seen>, &'static str> {
+        let delivered = tokio::select! {
+            biased;
+            () = self.power.cancelled() => return Err("power"),
+            delivered = self.watcher.next() => delivered,
+        };
+        let changes = delivered.map_err(|end| match end {
+            WatchEnd::Lagged { .. } => "lagged",
+            WatchEnd::Gone { .. } => "gone",
+            WatchEnd::Stopped => "stopped",
+        })?;
+        let mut changes: Vec<Seen> = changes.iter().map(|change| translate::seen(change)).collect();
+        if std::mem::take(&mut self.skips) {
+            changes.remove(0);
+        }
+        if self.bug == Some(Bug::WatchReorders) && changes.len() > 1 {
+            changes.swap(0, 1);
+        }
+        Ok(changes)
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> u64 {
+        self.watcher.progress().0 + if self.bug == Some(Bug::ProgressAhead) { 2 } else { 0 }
+    }
+}
+
+fn found(view: &View, place: &Place) -> Answer {
+    let entry: Option<Arc<_>> = view.get(&translate::store_key(place));
+    Answer::Found { at: view.revision().0, version: entry.as_deref().map(translate::version) }
+}
+
+fn listed(view: &View, resource: &str) -> Answer {
+    let items = view.list(resource, None, None);
+    let items = items.map(|entry| (translate::place(&entry.object.key), translate::version(entry))).collect();
+    Answer::Listed { at: view.revision().0, items }
+}

@@ -1,0 +1,64 @@
+//! Bugs put in on purpose, around the store: on its disk, or between it and its clients.
+//!
+//! A check that has never fired proves nothing. Each bug here breaks one promise, and a test asserts
+//! that the check of that promise finds it. None of them is in the store itself.
+
+/// A bug. The comment says what a store with it would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Bug {
+    /// Never syncs its log.
+    SyncSkipped,
+    /// Never saves its vote.
+    VoteForgotten,
+    /// After a resume a watch begins one change too late.
+    WatchSkips,
+    /// After a resume a watch begins one change too early.
+    WatchRepeats,
+    /// A watch delivers two changes in the wrong order.
+    WatchReorders,
+    /// A watch says it is further than it is.
+    ProgressAhead,
+    /// Tells a writer the revision of the write before.
+    RevisionReused,
+    /// Ignores preconditions.
+    GuardsIgnored,
+    /// Refuses what it should apply.
+    RefusesWrongly,
+    /// Ignores fences.
+    FenceIgnored,
+    /// Reads are a little old.
+    ReadsStale,
+    /// A list may show half a transaction.
+    ListsHalf,
+    /// Tells a writer who could not be answered that nothing happened.
+    UnknownDenied,
+    /// Tries again what could not be answered.
+    UnknownRepeated,
+    /// Says that history is forgotten which is not.
+    HistoryDenied,
+    /// Answers no reads while it cannot write.
+    ReadsNeedDisk,
+    /// Stays down after its disk has failed.
+    NeverRecovers,
+}
+
+impl Bug {
+    /// The promises of which one is broken by it, by the name of their checks.
+    pub fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::SyncSkipped => &["acknowledged stays", "durable before visible"],
+            Self::VoteForgotten => &["fenced"],
+            Self::WatchSkips | Self::WatchRepeats | Self::WatchReorders => &["watch loses nothing"],
+            Self::ProgressAhead => &["bookmarks"],
+            Self::RevisionReused => &["one revision per change"],
+            Self::GuardsIgnored | Self::RefusesWrongly => &["preconditions decide at apply"],
+            Self::FenceIgnored => &["fenced"],
+            Self::ReadsStale => &["linearizable reads"],
+            Self::ListsHalf => &["no half transaction"],
+            Self::UnknownDenied | Self::UnknownRepeated => &["unknown is said"],
+            Self::HistoryDenied => &["history survives"],
+            Self::ReadsNeedDisk => &["reads outlive the disk"],
+            Self::NeverRecovers => &["recovers by itself"],
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! *reads outlive the disk*: with a full or failing disk reads and watches go on. Only power, or a store
+//! that is being stopped, keeps one from its answer.
+
+use super::{Evidence, Finding};
+use crate::words::{Action, Answer};
+
+pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let reads = evidence
+        .timeline
+        .calls
+        .values()
+        .filter(|call| matches!(call.action, Action::Read(_) | Action::List(_) | Action::ListAt(..)));
+    let failed = reads.filter_map(|call| match call.answer.as_ref()? {
+        (index, Answer::Failed(why)) if !["power", "stopped"].contains(why) => {
+            Some((*index, format!("#{} is not answered: {why}", call.number)))
+        }
+        _ => None,
+    });
+    failed.collect()
+}

@@ -1,0 +1,77 @@
+//! `chaos sim`: runs seeds and says which failed.
+
+use std::ops::RangeInclusive;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use chaos::bugs::Bug;
+use chaos::sim;
+use chaos::trace;
+use clap::{Parser, Subcommand};
+
+/// Events printed of a run that failed.
+const TAIL: usize = 60;
+
+/// Faults and independent checkers.
+#[derive(Debug, Parser)]
+#[command(name = "chaos")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs the store on a faulty computer, in virtual time, once for each seed.
+    Sim {
+        /// First and last seed, `A..B`, both included.
+        #[arg(long, default_value = "1..300", value_parser = seeds)]
+        seeds: RangeInclusive<u64>,
+        /// Prints what happened, one event a line.
+        #[arg(long)]
+        trace: bool,
+        /// Puts a bug in on purpose, to see a check fire.
+        #[arg(long, value_enum)]
+        bug: Option<Bug>,
+    },
+}
+
+fn seeds(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
+    let (first, last) = text.split_once("..").context("seeds are given as FIRST..LAST")?;
+    let (first, last) = (first.parse()?, last.trim_start_matches('=').parse()?);
+    anyhow::ensure!(first <= last, "the first seed is above the last");
+    Ok(first..=last)
+}
+
+fn main() -> ExitCode {
+    let Verb::Sim { seeds, trace, bug } = Arguments::parse().verb;
+    simulate(seeds, trace, bug)
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this program is for")]
+fn simulate(seeds: RangeInclusive<u64>, trace: bool, bug: Option<Bug>) -> ExitCode {
+    let began = Instant::now();
+    let (mut passed, mut failed) = (0_u64, 0_u64);
+    for seed in seeds {
+        let run = sim::run(seed, bug);
+        if trace {
+            print!("{}", trace::render(&run.trace));
+        }
+        if run.passed() {
+            passed += 1;
+            continue;
+        }
+        failed += 1;
+        if !trace {
+            let tail = &run.trace[run.trace.len().saturating_sub(TAIL)..];
+            print!("{}", trace::render(tail));
+        }
+        println!("seed {seed} failed; again with: cargo run -p chaos -- sim --seeds {seed}..{seed} --trace");
+        run.violations.iter().for_each(|violation| println!("  {violation}"));
+    }
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    println!("{:.0} seeds a minute", (passed + failed) as f64 / minutes);
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,148 @@
+//! One run from one seed, on one thread, in virtual time: first faults, then calm, then the verdict.
+
+use std::cell::RefCell;
+use std::panic;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, RngSeed};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::bugs::Bug;
+use crate::check::{self, Violation};
+use crate::client::{Client, Company};
+use crate::computer::Computer;
+use crate::nemesis;
+use crate::plan::Plan;
+use crate::seed::Stream;
+use crate::trace::{Event, Recorder, Timed};
+use crate::watcher::{Habit, Watcher};
+use crate::words::{Action, Answer, RESOURCES, Scope};
+use crate::workload;
+
+/// How long everything may take once faults are over. A disk is opened again after 2 s, an open that
+/// failed is tried again after 2 s more.
+const CALM_MAX: Duration = Duration::from_secs(60);
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Run {
+    /// Its seed.
+    pub seed: u64,
+    /// What happened.
+    pub trace: Vec<Timed>,
+    /// What should not have.
+    pub violations: Vec<Violation>,
+}
+
+impl Run {
+    /// Whether nothing happened that should not.
+    pub fn passed(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
+/// Runs a seed, with a bug put in or without.
+pub fn run(seed: u64, bug: Option<Bug>) -> Run {
+    watch_panics();
+    let stream = Stream::new(seed);
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .rng_seed(RngSeed::from_bytes(&seed.to_be_bytes()))
+        .build()
+        .expect("a runtime without threads and I/O");
+    let plan = Arc::new(Plan::of(&stream));
+    let trace = runtime.block_on(play(stream, plan.clone(), bug));
+    drop(runtime);
+    let mut violations = check::all(&trace, plan.limits.history_changes_max as u64);
+    let panics = PANICS.take();
+    violations.extend(panics.into_iter().map(|text| Violation { promise: "no panic", at: None, text }));
+    Run { seed, trace, violations }
+}
+
+async fn play(seed: Stream, plan: Arc<Plan>, bug: Option<Bug>) -> Vec<Timed> {
+    let recorder = Recorder::begin();
+    let computer = Computer::new(recorder.clone(), plan.clone(), &seed, bug);
+    tokio::spawn(computer.clone().run());
+    let calm = CancellationToken::new();
+    let company = Company {
+        computer: computer.clone(),
+        recorder: recorder.clone(),
+        plan: plan.clone(),
+        seed,
+        calm: calm.clone(),
+        calls: Arc::default(),
+        watches: Arc::default(),
+    };
+    let watchers = watchers(&company);
+    let clients: Vec<JoinHandle<()>> =
+        (0..plan.clients).map(|number| tokio::spawn(Client::new(&company, number).run())).collect();
+    nemesis::storm(&computer, &plan, &recorder).await;
+    calm.cancel();
+    let settled = timeout(CALM_MAX, settle(&company, clients, watchers)).await;
+    if settled.is_err() {
+        recorder.record(Event::Overdue("the run does not come to an end in calm".into()));
+    }
+    recorder.record(Event::Over);
+    recorder.events()
+}
+
+/// Starts one diligent watcher a resource, and the fickle ones.
+fn watchers(company: &Company) -> Vec<watch::Receiver<u64>> {
+    let mut draw = company.seed.named("scopes", 0);
+    let diligent = RESOURCES.map(|resource| (Scope::Resource(resource), Habit::Diligent));
+    let fickle = (0..company.plan.watchers).map(|_| (workload::scope(&mut draw), Habit::Fickle));
+    let all = diligent.into_iter().chain(fickle).zip(0..);
+    let start = |((scope, habit), number)| {
+        let (watcher, reached) = Watcher::new(company, number, scope, habit);
+        tokio::spawn(watcher.run());
+        reached
+    };
+    all.map(start).collect()
+}
+
+/// Lets the clients finish, cuts the power once more, reads everything and waits for the watchers.
+async fn settle(company: &Company, clients: Vec<JoinHandle<()>>, watchers: Vec<watch::Receiver<u64>>) {
+    for client in clients {
+        client.await.expect("clients do not panic: see the message above");
+    }
+    // Whatever was acknowledged has to be on the disk by now.
+    company.computer.disk().cut(0);
+    tokio::task::yield_now().await;
+    let mut newest = 0;
+    let mut reader = Client::new(company, 99);
+    for resource in RESOURCES {
+        loop {
+            let answer = reader.call(company.next_call(), &Action::List(resource), CALM_MAX).await;
+            if let Answer::Listed { at, .. } = answer {
+                newest = newest.max(at);
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+    for mut reached in watchers {
+        reached.wait_for(|revision| *revision >= newest).await.expect("watchers run for ever");
+    }
+}
+
+thread_local! {
+    /// What panicked on this thread since it was last looked at.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A panic inside of the store ends one of its tasks and is easily missed.
+fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
+            before(info);
+        }));
+    });
+}
