@@ -46,8 +46,10 @@ fn app_armor(subject: &Subject<'_>) -> Option<Violation> {
         types.extend(is_bad.then(|| str_at(profile, "type").to_owned()));
         is_bad
     });
-    let is_fine = |value: &str| value.is_empty() || value == "runtime/default" || value.starts_with("localhost/");
-    let annotations = subject.annotations().into_iter().filter(|(key, value)| key.starts_with(PREFIX) && !is_fine(value));
+    let is_fine =
+        |value: &str| value.is_empty() || value == "runtime/default" || value.starts_with("localhost/");
+    let annotations =
+        subject.annotations().into_iter().filter(|(key, value)| key.starts_with(PREFIX) && !is_fine(value));
     let annotations = sorted(annotations.map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>());
     let mut values = sorted(types);
     if !annotations.is_empty() {
@@ -57,7 +59,8 @@ fn app_armor(subject: &Subject<'_>) -> Option<Violation> {
     if setters.is_empty() {
         return None;
     }
-    let detail = format!("{} must not set AppArmor profile type to {}", setters.join(" and "), quoted(&values));
+    let detail =
+        format!("{} must not set AppArmor profile type to {}", setters.join(" and "), quoted(&values));
     violation(plural("forbidden AppArmor profile", values.len()), detail)
 }
 
@@ -88,7 +91,8 @@ pub(super) fn added_capabilities(subject: &Subject<'_>, allowed: &[&str]) -> Opt
     });
     let forbidden = quoted(&sorted(forbidden));
     let who = counted("container", &names);
-    (!names.is_empty()).then(|| format!("{who} must not include {forbidden} in securityContext.capabilities.add"))
+    (!names.is_empty())
+        .then(|| format!("{who} must not include {forbidden} in securityContext.capabilities.add"))
 }
 
 fn capabilities(subject: &Subject<'_>) -> Option<Violation> {
@@ -96,7 +100,9 @@ fn capabilities(subject: &Subject<'_>) -> Option<Violation> {
 }
 
 fn host_namespaces(subject: &Subject<'_>) -> Option<Violation> {
-    let shared = ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|name| bool_at(subject.spec(), name) == Some(true));
+    let shared = ["hostNetwork", "hostPID", "hostIPC"]
+        .into_iter()
+        .filter(|name| bool_at(subject.spec(), name) == Some(true));
     let shared: Vec<String> = shared.map(|name| format!("{name}=true")).collect();
     if shared.is_empty() { None } else { violation("host namespaces", shared.join(", ")) }
 }
@@ -110,7 +116,10 @@ fn host_paths(subject: &Subject<'_>) -> Option<Violation> {
 fn host_ports(subject: &Subject<'_>) -> Option<Violation> {
     let mut ports: Vec<String> = Vec::new();
     let names = subject.bad_containers(|container| {
-        let own = list_at(container, "ports").iter().filter_map(|port| int_at(port, "hostPort")).filter(|port| *port != 0);
+        let own = list_at(container, "ports")
+            .iter()
+            .filter_map(|port| int_at(port, "hostPort"))
+            .filter(|port| *port != 0);
         let before = ports.len();
         ports.extend(own.map(|port| port.to_string()));
         ports.len() > before
@@ -124,11 +133,13 @@ fn host_ports(subject: &Subject<'_>) -> Option<Violation> {
 }
 
 fn hosts_of_probes(subject: &Subject<'_>) -> Option<Violation> {
-    const PLACES: [&str; 5] = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle.postStart", "lifecycle.preStop"];
+    const PLACES: [&str; 5] =
+        ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle.postStart", "lifecycle.preStop"];
     let mut hosts = Vec::new();
     let names = subject.bad_containers(|container| {
         let handlers = PLACES.into_iter().filter_map(|place| at(container, place));
-        let own = handlers.flat_map(|handler| [str_at(handler, "httpGet.host"), str_at(handler, "tcpSocket.host")]);
+        let own =
+            handlers.flat_map(|handler| [str_at(handler, "httpGet.host"), str_at(handler, "tcpSocket.host")]);
         let before = hosts.len();
         hosts.extend(own.filter(|host| !host.is_empty()));
         hosts.len() > before
@@ -138,15 +149,22 @@ fn hosts_of_probes(subject: &Subject<'_>) -> Option<Violation> {
     }
     let (names, hosts) = (sorted(names), sorted(hosts));
     let (who, verb) = (counted("container", &names), if names.len() == 1 { "uses" } else { "use" });
-    violation("probe or lifecycle host", format!("{who} {verb} {}", counted("probe or lifecycle host", &hosts)))
+    violation(
+        "probe or lifecycle host",
+        format!("{who} {verb} {}", counted("probe or lifecycle host", &hosts)),
+    )
 }
 
 fn privileged(subject: &Subject<'_>) -> Option<Violation> {
-    let names = subject.bad_containers(|container| bool_at(container, "securityContext.privileged") == Some(true));
+    let names =
+        subject.bad_containers(|container| bool_at(container, "securityContext.privileged") == Some(true));
     if names.is_empty() {
         return None;
     }
-    violation("privileged", format!("{} must not set securityContext.privileged=true", counted("container", &names)))
+    violation(
+        "privileged",
+        format!("{} must not set securityContext.privileged=true", counted("container", &names)),
+    )
 }
 
 /// Masks over `/proc` must stay.
@@ -197,7 +215,11 @@ fn se_linux_types(subject: &Subject<'_>, allowed: &[&str]) -> Option<Violation> 
     }
     what.extend(sets_user.then(|| "user may not be set".to_owned()));
     what.extend(sets_role.then(|| "role may not be set".to_owned()));
-    let detail = format!("{} set forbidden securityContext.seLinuxOptions: {}", setters.join(" and "), what.join("; "));
+    let detail = format!(
+        "{} set forbidden securityContext.seLinuxOptions: {}",
+        setters.join(" and "),
+        what.join("; ")
+    );
     violation("seLinuxOptions", detail)
 }
 
@@ -207,8 +229,13 @@ fn seccomp_annotations(subject: &Subject<'_>) -> Option<Violation> {
     const CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
     let names = subject.containers().map(|container| format!("{CONTAINER}{}", str_at(container, "name")));
     let keys: Vec<String> = std::iter::once(POD.to_owned()).chain(names).collect();
-    let is_fine = |value: &str| matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/");
-    let own = subject.annotations().into_iter().filter(|(key, value)| keys.iter().any(|known| known == key) && !is_fine(value));
+    let is_fine = |value: &str| {
+        matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/")
+    };
+    let own = subject
+        .annotations()
+        .into_iter()
+        .filter(|(key, value)| keys.iter().any(|known| known == key) && !is_fine(value));
     let forbidden = sorted(own.map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>());
     if forbidden.is_empty() {
         return None;
@@ -249,8 +276,12 @@ const SAFE_SYSCTLS: [&str; 12] = [
 ];
 
 /// The checks that allow the first 5, 6, 10 and all of them.
-const SYSCTLS: [Check; 4] =
-    [|subject| sysctls(subject, 5), |subject| sysctls(subject, 6), |subject| sysctls(subject, 10), |subject| sysctls(subject, 12)];
+const SYSCTLS: [Check; 4] = [
+    |subject| sysctls(subject, 5),
+    |subject| sysctls(subject, 6),
+    |subject| sysctls(subject, 10),
+    |subject| sysctls(subject, 12),
+];
 
 fn sysctls(subject: &Subject<'_>, allowed: usize) -> Option<Violation> {
     let list = subject.setting("sysctls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -260,9 +291,13 @@ fn sysctls(subject: &Subject<'_>, allowed: usize) -> Option<Violation> {
 }
 
 fn host_process(subject: &Subject<'_>) -> Option<Violation> {
-    let setters = subject.bad_setters("windowsOptions", |options| bool_at(options, "hostProcess") == Some(true));
+    let setters =
+        subject.bad_setters("windowsOptions", |options| bool_at(options, "hostProcess") == Some(true));
     if setters.is_empty() {
         return None;
     }
-    violation("hostProcess", format!("{} must not set securityContext.windowsOptions.hostProcess=true", setters.join(" and ")))
+    violation(
+        "hostProcess",
+        format!("{} must not set securityContext.windowsOptions.hostProcess=true", setters.join(" and ")),
+    )
 }

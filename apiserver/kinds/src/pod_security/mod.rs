@@ -61,8 +61,10 @@ pub fn violations(standard: Standard, subject: &Subject<'_>) -> Vec<Violation> {
         Level::Restricted => true,
     };
     let stricter: &[Rule] = if is_restricted { restricted::RULES } else { &[] };
-    let replaced = |index: usize| stricter.iter().any(|rule| rule.instead_of == Some(index) && rule.at(minor).is_some());
-    let kept = baseline::RULES.iter().enumerate().filter(|(index, _)| !replaced(*index)).map(|(_, rule)| rule);
+    let replaced =
+        |index: usize| stricter.iter().any(|rule| rule.instead_of == Some(index) && rule.at(minor).is_some());
+    let kept =
+        baseline::RULES.iter().enumerate().filter(|(index, _)| !replaced(*index)).map(|(_, rule)| rule);
     kept.chain(stricter).filter_map(|rule| rule.at(minor)).filter_map(|check| check(subject)).collect()
 }
 
@@ -85,7 +87,8 @@ pub fn reasons(violations: &[Violation]) -> String {
 pub fn is_significant(new: &Value, old: &Value) -> bool {
     let differs = |path: &str| {
         let (new, old) = (list_at(new, path), list_at(old, path));
-        new.len() != old.len() || new.iter().zip(old).any(|(new, old)| str_at(new, "image") != str_at(old, "image"))
+        new.len() != old.len()
+            || new.iter().zip(old).any(|(new, old)| str_at(new, "image") != str_at(old, "image"))
     };
     let ephemeral = "spec.ephemeralContainers";
     let before = list_at(old, ephemeral);
@@ -93,5 +96,7 @@ pub fn is_significant(new: &Value, old: &Value) -> bool {
         let same_name = |other: &&Value| str_at(other, "name") == str_at(container, "name");
         before.iter().find(same_name).is_none_or(|old| str_at(old, "image") != str_at(container, "image"))
     };
-    differs("spec.containers") || differs("spec.initContainers") || list_at(new, ephemeral).iter().any(changed)
+    differs("spec.containers")
+        || differs("spec.initContainers")
+        || list_at(new, ephemeral).iter().any(changed)
 }

@@ -45,7 +45,8 @@ impl Version {
             return Ok(Version::Latest);
         }
         let digits = text.strip_prefix("v1.").ok_or(WRONG)?;
-        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+        let is_number =
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
         if !is_number {
             return Err(WRONG);
         }
@@ -145,5 +146,9 @@ impl Policy {
 }
 
 fn mistake(name: &str, value: Option<&str>, text: &str) -> Error {
-    field::invalid(&Path::new("metadata.labels").key(&format!("{PREFIX}{name}")), value.unwrap_or_default(), text)
+    field::invalid(
+        &Path::new("metadata.labels").key(&format!("{PREFIX}{name}")),
+        value.unwrap_or_default(),
+        text,
+    )
 }

@@ -10,7 +10,10 @@ use crate::tree::{at, bool_at, str_at, strings_at};
 /// The rules, in the order in which violations are told.
 pub(super) const RULES: &[Rule] = &[
     Rule::new(&[Since(8, privilege_escalation), Since(25, privilege_escalation_on_linux)]),
-    Rule { forms: &[Since(22, capabilities), Since(25, capabilities_on_linux)], instead_of: Some(baseline::CAPABILITIES) },
+    Rule {
+        forms: &[Since(22, capabilities), Since(25, capabilities_on_linux)],
+        instead_of: Some(baseline::CAPABILITIES),
+    },
     Rule { forms: &[Since(35, baseline::proc_mount)], instead_of: Some(baseline::PROC_MOUNT) },
     Rule { forms: &[Since(0, volumes)], instead_of: Some(baseline::HOST_PATHS) },
     Rule::new(&[Since(0, non_root), Since(35, non_root_of_host_users)]),
@@ -19,13 +22,17 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn privilege_escalation(subject: &Subject<'_>) -> Option<Violation> {
-    let forbids = |container: &Value| bool_at(container, "securityContext.allowPrivilegeEscalation") == Some(false);
+    let forbids =
+        |container: &Value| bool_at(container, "securityContext.allowPrivilegeEscalation") == Some(false);
     let names = subject.bad_containers(|container| !forbids(container));
     if names.is_empty() {
         return None;
     }
     let who = counted("container", &names);
-    violation("allowPrivilegeEscalation != false", format!("{who} must set securityContext.allowPrivilegeEscalation=false"))
+    violation(
+        "allowPrivilegeEscalation != false",
+        format!("{who} must set securityContext.allowPrivilegeEscalation=false"),
+    )
 }
 
 fn privilege_escalation_on_linux(subject: &Subject<'_>) -> Option<Violation> {
@@ -33,7 +40,8 @@ fn privilege_escalation_on_linux(subject: &Subject<'_>) -> Option<Violation> {
 }
 
 fn capabilities(subject: &Subject<'_>) -> Option<Violation> {
-    let drops_all = |container: &Value| strings_at(container, "securityContext.capabilities.drop").contains(&"ALL");
+    let drops_all =
+        |container: &Value| strings_at(container, "securityContext.capabilities.drop").contains(&"ALL");
     let keeping = subject.bad_containers(|container| !drops_all(container));
     let keeping = (!keeping.is_empty()).then(|| {
         let who = counted("container", &keeping);
@@ -86,12 +94,17 @@ const FORBIDDEN_SOURCES: [&str; 21] = [
 
 fn volumes(subject: &Subject<'_>) -> Option<Violation> {
     let has = |volume: &Value, source: &str| at(volume, source).is_some();
-    let bad: Vec<&Value> =
-        subject.volumes().iter().filter(|volume| !ALLOWED_SOURCES.iter().any(|source| has(volume, source))).collect();
+    let bad: Vec<&Value> = subject
+        .volumes()
+        .iter()
+        .filter(|volume| !ALLOWED_SOURCES.iter().any(|source| has(volume, source)))
+        .collect();
     if bad.is_empty() {
         return None;
     }
-    let source = |volume: &&Value| FORBIDDEN_SOURCES.into_iter().find(|source| has(volume, source)).unwrap_or("unknown");
+    let source = |volume: &&Value| {
+        FORBIDDEN_SOURCES.into_iter().find(|source| has(volume, source)).unwrap_or("unknown")
+    };
     let sources = sorted(bad.iter().map(source).collect::<Vec<_>>());
     let names: Vec<&str> = bad.iter().map(|volume| str_at(volume, "name")).collect();
     let (who, verb) = (counted("volume", &names), if names.len() == 1 { "uses" } else { "use" });
@@ -103,7 +116,10 @@ fn non_root(subject: &Subject<'_>) -> Option<Violation> {
     const REASON: &str = "runAsNonRoot != true";
     let setters = subject.bad_setters("runAsNonRoot", |value| value == &Value::Bool(false));
     if !setters.is_empty() {
-        return violation(REASON, format!("{} must not set securityContext.runAsNonRoot=false", setters.join(" and ")));
+        return violation(
+            REASON,
+            format!("{} must not set securityContext.runAsNonRoot=false", setters.join(" and ")),
+        );
     }
     if subject.setting("runAsNonRoot").is_some() {
         return None;

@@ -51,7 +51,10 @@ impl<'a> Subject<'a> {
     /// Names of the containers that a test finds bad.
     pub(super) fn bad_containers(&self, is_bad: impl FnMut(&'a Value) -> bool) -> Vec<&'a str> {
         let mut is_bad = is_bad;
-        self.containers().filter(|container| is_bad(container)).map(|container| str_at(container, "name")).collect()
+        self.containers()
+            .filter(|container| is_bad(container))
+            .map(|container| str_at(container, "name"))
+            .collect()
     }
 
     /// Who has a setting that a test finds bad: `pod`, `container "c"`, in this order, as texts.

@@ -26,7 +26,10 @@ fn labels_ask_for_standards() {
     check_labels("", "privileged:latest privileged:latest");
     check_labels("enforce=baseline", "baseline:latest baseline:latest");
     check_labels("enforce=restricted enforce-version=v1.20", "restricted:v1.20 restricted:v1.20");
-    check_labels("enforce=restricted enforce-version=v1.20 warn-version=latest", "restricted:v1.20 restricted:latest");
+    check_labels(
+        "enforce=restricted enforce-version=v1.20 warn-version=latest",
+        "restricted:v1.20 restricted:latest",
+    );
     check_labels("enforce=restricted warn=baseline", "restricted:latest baseline:latest");
     check_labels("nonsense=x", "privileged:latest privileged:latest");
     let level = "must be one of privileged, baseline, restricted";
@@ -37,7 +40,10 @@ fn labels_ask_for_standards() {
     check_labels("enforce=x", &format!("restricted:latest privileged:latest {}", at("enforce", "x", level)));
     check_labels("audit=x", &format!("privileged:latest privileged:latest {}", at("audit", "x", level)));
     for wrong in ["1.2", "v1.02", "v1.", "v2.1", "v1.x"] {
-        check_labels(&format!("warn-version={wrong}"), &format!("privileged:latest privileged:latest {}", at("warn-version", wrong, version)));
+        check_labels(
+            &format!("warn-version={wrong}"),
+            &format!("privileged:latest privileged:latest {}", at("warn-version", wrong, version)),
+        );
     }
 }
 
@@ -74,7 +80,11 @@ fn one(security: Value) -> Value {
 fn the_baseline_keeps_a_pod_in_its_box() {
     check("baseline", one(json!({})), "ok");
     check("privileged", json!({"hostPID": true}), "ok");
-    check("baseline", json!({"hostPID": true, "hostIPC": true}), "host namespaces (hostPID=true, hostIPC=true)");
+    check(
+        "baseline",
+        json!({"hostPID": true, "hostIPC": true}),
+        "host namespaces (hostPID=true, hostIPC=true)",
+    );
     check(
         "baseline",
         json!({"initContainers": [{"name": "i", "securityContext": {"privileged": true}}], "ephemeralContainers": [{"name": "e", "securityContext": {"privileged": true}}]}),
@@ -105,7 +115,9 @@ fn the_baseline_keeps_a_pod_in_its_box() {
     check_pod(
         "baseline",
         &json!({"metadata": {"annotations": {key: "unconfined"}}, "spec": one(json!({"appArmorProfile": {"type": "Unconfined"}}))}),
-        &format!("forbidden AppArmor profiles (container \"c\" and annotation must not set AppArmor profile type to \"Unconfined\", \"{key}=\"unconfined\"\")"),
+        &format!(
+            "forbidden AppArmor profiles (container \"c\" and annotation must not set AppArmor profile type to \"Unconfined\", \"{key}=\"unconfined\"\")"
+        ),
     );
 }
 
@@ -113,7 +125,11 @@ fn the_baseline_keeps_a_pod_in_its_box() {
 fn rules_change_with_versions() {
     let probe = json!({"containers": [{"name": "c", "livenessProbe": {"tcpSocket": {"host": "h"}}}]});
     check("baseline v1.33", probe.clone(), "ok");
-    check("baseline v1.34", probe, "probe or lifecycle host (container \"c\" uses probe or lifecycle host \"h\")");
+    check(
+        "baseline v1.34",
+        probe,
+        "probe or lifecycle host (container \"c\" uses probe or lifecycle host \"h\")",
+    );
     let unmasked = |users: bool| json!({"hostUsers": users, "containers": [{"name": "c", "securityContext": {"procMount": "Unmasked"}}]});
     let refused = "procMount (container \"c\" must not set securityContext.procMount to \"Unmasked\")";
     check("baseline", unmasked(true), refused);
@@ -123,7 +139,11 @@ fn rules_change_with_versions() {
     check("baseline v1.31", sysctl("net.ipv4.tcp_rmem"), "forbidden sysctls (net.ipv4.tcp_rmem)");
     check("baseline v1.32", sysctl("net.ipv4.tcp_rmem"), "ok");
     let annotated = json!({"metadata": {"annotations": {"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}}, "spec": {}});
-    check_pod("baseline v1.18", &annotated, "seccompProfile (forbidden annotation seccomp.security.alpha.kubernetes.io/pod=\"unconfined\")");
+    check_pod(
+        "baseline v1.18",
+        &annotated,
+        "seccompProfile (forbidden annotation seccomp.security.alpha.kubernetes.io/pod=\"unconfined\")",
+    );
     check_pod("baseline v1.19", &annotated, "ok");
     check("restricted v1.0", one(json!({"runAsNonRoot": true, "runAsUser": 0})), "ok");
     check("restricted v1.99", one(json!({})), FOUR);
@@ -146,7 +166,11 @@ fn the_restricted_level_asks_for_four_things() {
         one(security)
     };
     check("restricted", hard(json!({})), "ok");
-    check("restricted", hard(json!({"runAsUser": 0})), "runAsUser=0 (container \"c\" must not set runAsUser=0)");
+    check(
+        "restricted",
+        hard(json!({"runAsUser": 0})),
+        "runAsUser=0 (container \"c\" must not set runAsUser=0)",
+    );
     check(
         "restricted",
         hard(json!({"runAsNonRoot": false})),
@@ -159,8 +183,13 @@ fn the_restricted_level_asks_for_four_things() {
          container \"c\" must not include \"CHOWN\" in securityContext.capabilities.add)",
     );
     let mut volumes = hard(json!({}));
-    volumes["volumes"] = json!([{"name": "n", "nfs": {}}, {"name": "h", "hostPath": {}}, {"name": "e", "emptyDir": {}}]);
-    check("restricted", volumes, "restricted volume types (volumes \"n\", \"h\" use restricted volume types \"hostPath\", \"nfs\")");
+    volumes["volumes"] =
+        json!([{"name": "n", "nfs": {}}, {"name": "h", "hostPath": {}}, {"name": "e", "emptyDir": {}}]);
+    check(
+        "restricted",
+        volumes,
+        "restricted volume types (volumes \"n\", \"h\" use restricted volume types \"hostPath\", \"nfs\")",
+    );
     let mut users = hard(json!({"runAsNonRoot": false, "runAsUser": 0}));
     users["hostUsers"] = json!(false);
     check("restricted", users.clone(), "ok");
@@ -176,7 +205,8 @@ fn the_restricted_level_asks_for_four_things() {
 #[test]
 fn only_images_and_containers_matter_in_an_update() {
     let pod = |image: &str, ephemeral: &[&str]| {
-        let ephemeral: Vec<Value> = ephemeral.iter().map(|name| json!({"name": name, "image": "e"})).collect();
+        let ephemeral: Vec<Value> =
+            ephemeral.iter().map(|name| json!({"name": name, "image": "e"})).collect();
         json!({"metadata": {"labels": {"i": image}}, "spec": {"containers": [{"name": "c", "image": image}], "ephemeralContainers": ephemeral}})
     };
     assert!(!is_significant(&pod("a", &["x"]), &pod("a", &["x"])));

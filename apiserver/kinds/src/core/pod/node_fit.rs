@@ -29,10 +29,11 @@ pub fn check(pod: &Value, node: &Value) -> Result<(), Misfit> {
         return Err(Misfit { text, reason: "UnsupportedPlatform" });
     }
     let wanted = requests(pod);
-    let short: Vec<String> = [("cpu", Quantity::milli_value as fn(&Quantity) -> i64), ("memory", Quantity::value)]
-        .into_iter()
-        .filter_map(|(name, number)| shortage(&wanted, node, name, number))
-        .collect();
+    let short: Vec<String> =
+        [("cpu", Quantity::milli_value as fn(&Quantity) -> i64), ("memory", Quantity::value)]
+            .into_iter()
+            .filter_map(|(name, number)| shortage(&wanted, node, name, number))
+            .collect();
     if short.is_empty() {
         return Ok(());
     }
@@ -42,7 +43,9 @@ pub fn check(pod: &Value, node: &Value) -> Result<(), Misfit> {
 
 fn shortage(wanted: &Resources, node: &Value, name: &str, number: fn(&Quantity) -> i64) -> Option<String> {
     let wanted = wanted.get(name)?;
-    let have = map_at(node, "status.allocatable").and_then(|all| all.get(name)).map_or_else(|| quantity::of(&Value::from("0")), quantity::of);
+    let have = map_at(node, "status.allocatable")
+        .and_then(|all| all.get(name))
+        .map_or_else(|| quantity::of(&Value::from("0")), quantity::of);
     (*wanted > have).then(|| format!("{name}, requested: {}, allocatable: {}", number(wanted), number(&have)))
 }
 
@@ -66,7 +69,8 @@ mod tests {
     fn check_fit(cpu: &str, memory: &str, os: &str, expect: &str) {
         let pod = json!({"spec": {"containers": [{"resources": {"requests": {"cpu": cpu, "memory": memory}}}], "overhead": {"cpu": "500m"}}});
         let node = json!({"metadata": {"name": "n", "labels": {OS_LABEL: os}}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}}});
-        let got = check(&pod, &node).map_or_else(|misfit| format!("{}: {}", misfit.reason, misfit.text), |()| "fits".to_owned());
+        let got = check(&pod, &node)
+            .map_or_else(|misfit| format!("{}: {}", misfit.reason, misfit.text), |()| "fits".to_owned());
         assert_eq!(got, expect, "{cpu} {memory} {os}");
     }
 
@@ -79,9 +83,12 @@ mod tests {
             "2",
             "2Gi",
             "linux",
-            &format!("{short}cpu, requested: 2500, allocatable: 2000; memory, requested: 2147483648, allocatable: 1073741824"),
+            &format!(
+                "{short}cpu, requested: 2500, allocatable: 2000; memory, requested: 2147483648, allocatable: 1073741824"
+            ),
         );
-        let text = "UnsupportedPlatform: pod resize is only supported on linux nodes, node \"n\" is \"windows\"";
+        let text =
+            "UnsupportedPlatform: pod resize is only supported on linux nodes, node \"n\" is \"windows\"";
         check_fit("1", "1", "windows", text);
     }
 }
