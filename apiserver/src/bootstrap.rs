@@ -11,25 +11,47 @@ use crate::request_info::RequestInfo;
 use crate::server::Inner;
 use crate::status::{ApiError, ApiResult};
 use access::{UserInfo, groups, users};
+use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Method};
 use kinds::tree;
-use mvcc::Key;
+use mvcc::{Entry, Key, Operation, Outcome, Precondition, Transaction};
 use schema::Tree;
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Creates everything, in the order in which it depends on each other.
+/// Objects created at the same time: enough to share the log's flushes, few enough to leave room for requests.
+const CONCURRENT_MAX: usize = 64;
+/// Milliseconds between tries while no leader takes proposals.
+const RETRY_MS: u64 = 50;
+
+/// Creates everything: namespaces first, then what lives in them.
 pub(crate) async fn run(server: &Arc<Inner>) {
-    let mut objects = access::bootstrap::namespaces();
-    objects.extend(access::bootstrap::objects());
+    let mut objects = access::bootstrap::objects();
     objects.push(authentication_config(server));
     objects.extend(kubernetes_service(server));
-    for object in objects {
-        let name = tree::str_at(&object, "metadata.name").to_owned();
-        match create(server, object).await {
-            Ok(()) | Err(ApiError::AlreadyExists { .. } | ApiError::BeingDeleted { .. }) => {}
-            Err(error) => tracing::error!(%name, %error, "a bootstrap object could not be created"),
+    for stage in [access::bootstrap::namespaces(), objects] {
+        futures::stream::iter(stage)
+            .for_each_concurrent(CONCURRENT_MAX, |object| ensure(server, object))
+            .await;
+    }
+}
+
+/// Creates an object unless it is there, however long the store takes to find its leader.
+async fn ensure(server: &Arc<Inner>, object: Tree) {
+    while !server.stopping.is_cancelled() {
+        match create(server, object.clone()).await {
+            Ok(()) => return,
+            Err(ApiError::AlreadyExists { .. } | ApiError::BeingDeleted { .. }) => return,
+            Err(ApiError::Unavailable(_) | ApiError::Timeout(_)) => {
+                tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+            }
+            Err(error) => {
+                let name = tree::str_at(&object, "metadata.name");
+                tracing::error!(%name, %error, "a bootstrap object could not be created");
+                return;
+            }
         }
     }
 }
@@ -47,8 +69,8 @@ async fn create(server: &Arc<Inner>, mut object: Tree) -> ApiResult<()> {
         tree::str_at(&object, "metadata.namespace"),
         tree::str_at(&object, "metadata.name"),
     );
-    if server.store.view().entry(&key).is_some() {
-        return Ok(());
+    if let Some(entry) = server.store.view().get(&key) {
+        return refresh(server, kind, &entry, object).await;
     }
     schema::decode::conform(kind.schema, &mut object)
         .map_err(|error| ApiError::Internal(error.to_string()))?;
@@ -57,6 +79,35 @@ async fn create(server: &Arc<Inner>, mut object: Tree) -> ApiResult<()> {
     let options =
         WriteOptions { dry_run: false, field_manager: String::new(), validation: FieldValidation::Ignore };
     registry::create_tree(&context, kind, object, &options).await.map(drop)
+}
+
+/// The servers' own endpoints follow their addresses; everything else stays as somebody left it.
+async fn refresh(server: &Arc<Inner>, kind: &'static Kind, entry: &Entry, mut object: Tree) -> ApiResult<()> {
+    let parts: &[&str] = match kind.resource.plural.as_str() {
+        "endpoints" => &["subsets"],
+        "endpointslices" => &["endpoints", "ports"],
+        _ => return Ok(()),
+    };
+    schema::decode::conform(kind.schema, &mut object)
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
+    let mut stored = server.codec.tree(kind, entry, entry.revision)?;
+    if parts.iter().all(|part| tree::same_at(&stored, &object, part)) {
+        return Ok(());
+    }
+    parts.iter().for_each(|part| tree::carry_over(&mut stored, &object, part));
+    let key = entry.object.key.clone();
+    let transaction = Transaction {
+        preconditions: vec![Precondition::AtRevision(key.clone(), entry.revision)],
+        operations: vec![Operation::Put(server.codec.object(kind, key, &stored)?)],
+        fence: None,
+    };
+    match server.store.propose(transaction).await {
+        Ok(Outcome::Applied { .. }) => Ok(()),
+        Ok(Outcome::Refused { .. }) => {
+            Err(ApiError::Unavailable("written by another server meanwhile".into()))
+        }
+        Err(error) => Err(ApiError::Unavailable(error.to_string())),
+    }
 }
 
 fn split(api_version: &str) -> (String, String) {

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::options::WriteOptions;
 use kinds::{Subresource, tree};
 use schema::Tree;
-use schema::fields::{self, Set, Write};
+use schema::fields::{self, Filter, Set, Write};
 
 /// Records the creator.
 pub(crate) fn on_create(context: &Context, kind: &Kind, options: &WriteOptions, wanted: &mut Tree) {
@@ -40,7 +40,7 @@ pub(super) fn on_request(
         api_version: &expected.api_version(),
         subresource: sub.as_str(),
         time: &clock::seconds(context.now),
-        reset: &Set::of_fields(&[]),
+        filter: &Filter::nothing(),
         others: &[],
     };
     fields::update_managers(expected.schema, None, wanted, &write);
@@ -67,7 +67,7 @@ fn record(
         api_version: &kind.api_version,
         subresource: sub.as_str(),
         time: &clock::seconds(context.now),
-        reset: &reset_fields(kind, sub),
+        filter: &Filter::Without(reset_fields(kind, sub)),
         others: &[],
     };
     fields::update_managers(kind.schema, old, wanted, &write);
