@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion};
 use schema::Tree;
 use serde_json::json;
 
@@ -40,7 +40,8 @@ fn objects(criterion: &mut Criterion) {
     schema::decode::conform(pod_schema, &mut stored).expect("a pod");
     schema::default::apply(pod_schema, &mut stored);
 
-    criterion.bench_function("pod: decode", |bencher| bencher.iter(|| schema::decode::json(black_box(&bytes))));
+    criterion
+        .bench_function("pod: decode", |bencher| bencher.iter(|| schema::decode::json(black_box(&bytes))));
     criterion.bench_function("pod: conform", |bencher| {
         let conform = |mut tree: Tree| {
             let unknown = schema::decode::conform(pod_schema, &mut tree);
@@ -55,7 +56,8 @@ fn objects(criterion: &mut Criterion) {
         };
         bencher.iter_batched(|| tree.clone(), default, BatchSize::SmallInput);
     });
-    criterion.bench_function("pod: encode", |bencher| bencher.iter(|| serde_json::to_vec(black_box(&stored))));
+    criterion
+        .bench_function("pod: encode", |bencher| bencher.iter(|| serde_json::to_vec(black_box(&stored))));
     criterion.bench_function("pod: encode as protobuf", |bencher| {
         bencher.iter(|| schema::protobuf::encode(&pod_schema.name, black_box(&stored)));
     });
@@ -65,5 +67,8 @@ fn objects(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, objects);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    objects(&mut criterion);
+    criterion.final_summary();
+}

@@ -3,8 +3,10 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use mvcc::{Command, CommandBody, Key, Object, Operation, Precondition, ProposalId, State, Term, Transaction};
+use criterion::{BatchSize, Criterion, Throughput};
+use mvcc::{
+    Command, CommandBody, Key, Object, Operation, Precondition, ProposalId, State, Term, Transaction,
+};
 
 const OBJECTS: usize = 5000;
 const TERM: Term = Term(1);
@@ -47,22 +49,39 @@ fn store(criterion: &mut Criterion) {
     criterion.bench_function("apply: create among 5,000", |bencher| {
         let new = object(OBJECTS, &filler);
         let command = put(new.clone(), vec![Precondition::Absent(new.key)]);
-        bencher.iter_batched(|| state.clone(), |mut state| black_box(state.apply(&command, TERM)), BatchSize::SmallInput);
+        bencher.iter_batched(
+            || state.clone(),
+            |mut state| black_box(state.apply(&command, TERM)),
+            BatchSize::SmallInput,
+        );
     });
     criterion.bench_function("apply: replace among 5,000", |bencher| {
         let new = object(7, &filler);
         let revision = state.view().get(&new.key).expect("loaded above").revision;
         let command = put(new.clone(), vec![Precondition::AtRevision(new.key, revision)]);
-        bencher.iter_batched(|| state.clone(), |mut state| black_box(state.apply(&command, TERM)), BatchSize::SmallInput);
+        bencher.iter_batched(
+            || state.clone(),
+            |mut state| black_box(state.apply(&command, TERM)),
+            BatchSize::SmallInput,
+        );
     });
     let mut walk = criterion.benchmark_group("walk");
     walk.throughput(Throughput::Elements(OBJECTS as u64));
     walk.bench_function("5,000 objects of a namespace", |bencher| {
         let resource: Arc<str> = "configmaps".into();
-        bencher.iter(|| state.view().list(&resource, Some("bench"), None).map(|entry| entry.object.bytes.len()).sum::<usize>());
+        bencher.iter(|| {
+            state
+                .view()
+                .list(&resource, Some("bench"), None)
+                .map(|entry| entry.object.bytes.len())
+                .sum::<usize>()
+        });
     });
     walk.finish();
 }
 
-criterion_group!(benches, store);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    store(&mut criterion);
+    criterion.final_summary();
+}

@@ -53,7 +53,14 @@ impl Call {
         content_type: &'static str,
         body: impl Into<Bytes>,
     ) -> Self {
-        Self { method, path: path.into(), content_type, accept: "application/json", gzip: false, body: body.into() }
+        Self {
+            method,
+            path: path.into(),
+            content_type,
+            accept: "application/json",
+            gzip: false,
+            body: body.into(),
+        }
     }
 }
 
@@ -79,7 +86,8 @@ impl Target {
     /// Prepares TLS.
     pub fn new(access: &Access) -> anyhow::Result<Self> {
         let address = access.server.trim_start_matches("https://").trim_end_matches('/').to_owned();
-        let host = address.rsplit_once(':').context("the server has no port")?.0.trim_matches(['[', ']']).to_owned();
+        let host =
+            address.rsplit_once(':').context("the server has no port")?.0.trim_matches(['[', ']']).to_owned();
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&access.authority) {
             roots.add(certificate?)?;
@@ -96,13 +104,24 @@ impl Target {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let token = access.token.as_ref().map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose()?;
-        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)), name: ServerName::try_from(host)?, token })
+        let token = access
+            .token
+            .as_ref()
+            .map(|token| HeaderValue::try_from(format!("Bearer {token}")))
+            .transpose()?;
+        Ok(Self {
+            address,
+            tls: TlsConnector::from(Arc::new(config)),
+            name: ServerName::try_from(host)?,
+            token,
+        })
     }
 
     /// Opens a connection.
     pub async fn connect(&self) -> anyhow::Result<Connection> {
-        let tcp = TcpStream::connect(&self.address).await.with_context(|| format!("connecting to {}", self.address))?;
+        let tcp = TcpStream::connect(&self.address)
+            .await
+            .with_context(|| format!("connecting to {}", self.address))?;
         tcp.set_nodelay(true)?;
         let tls = self.tls.connect(self.name.clone(), tcp).await.context("TLS")?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())

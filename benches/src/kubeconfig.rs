@@ -37,7 +37,9 @@ fn parse(text: &str) -> anyhow::Result<Access> {
 }
 
 fn decoded(text: &str, key: &str) -> anyhow::Result<Option<Vec<u8>>> {
-    value(text, key).map(|value| STANDARD.decode(value).with_context(|| format!("{key} is not base64"))).transpose()
+    value(text, key)
+        .map(|value| STANDARD.decode(value).with_context(|| format!("{key} is not base64")))
+        .transpose()
 }
 
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {

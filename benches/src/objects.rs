@@ -53,8 +53,8 @@ pub fn pod_status_patch(round: usize) -> Vec<u8> {
     let at = "2026-01-01T00:00:00Z";
     let condition =
         |kind: &str| json!({"type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": at});
-    let conditions =
-        ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition);
+    let conditions = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+        .map(condition);
     encode(&json!({"status": {
         "phase": "Running", "hostIP": "192.0.2.7", "hostIPs": [{"ip": "192.0.2.7"}],
         "podIP": "10.244.0.9", "podIPs": [{"ip": "10.244.0.9"}], "startTime": at,

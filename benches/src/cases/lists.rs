@@ -84,7 +84,10 @@ mod tests {
 
     #[test]
     fn the_token_stands_before_the_items() {
-        assert_eq!(continue_of(r#"{"metadata":{"resourceVersion":"7","continue":"abc"},"items":["#), Some("abc"));
+        assert_eq!(
+            continue_of(r#"{"metadata":{"resourceVersion":"7","continue":"abc"},"items":["#),
+            Some("abc")
+        );
         assert_eq!(continue_of(r#"{"metadata":{},"items":[{"x":{"continue":"abc"}"#), None);
     }
 }

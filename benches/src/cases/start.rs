@@ -39,7 +39,11 @@ pub(super) fn node_ready(options: &Options, table: &mut Table) -> anyhow::Result
     }
     let run = |verb: &str| {
         let mut command = Command::new(&options.kontiki);
-        command.args(["local", verb, CLUSTER]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .args(["local", verb, CLUSTER])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         command.output()
     };
     let began = Instant::now();
@@ -57,7 +61,8 @@ fn unfit() -> Option<&'static str> {
         return Some("a node needs root");
     }
     let there = |name: &str| {
-        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).exists()))
+        std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).exists()))
             || Path::new("/usr/sbin").join(name).exists()
     };
     ["containerd", "runc"].iter().any(|name| !there(name)).then_some("containerd or runc is missing")
