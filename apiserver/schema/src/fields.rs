@@ -5,15 +5,19 @@
 //! ```
 //!
 //! A [`Set`] is that trie. [`compare`] says which paths a write added, changed or removed, and [`update_managers`] books a
-//! plain write (create, update, patch) on the writer's name. Server-side apply builds on [`of`] and the set operations.
+//! plain write (create, update, patch) on the writer's name. [`apply`] is server-side apply.
 
+pub mod apply;
 mod compare;
 mod element;
 mod extract;
+mod filter;
 mod managers;
 mod set;
+mod shape;
 
 pub use compare::{Comparison, compare};
 pub use extract::of;
+pub use filter::Filter;
 pub use managers::{Manager, Operation, Version, Write, decode_managers, encode_managers, update_managers};
 pub use set::{FieldsError, Set};

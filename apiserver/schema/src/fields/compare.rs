@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use super::element;
 use super::extract::is_leaf;
 use super::set::Set;
+use super::shape;
 use crate::node::{List, ListKind, Schema, Shape};
 use crate::{Object, Tree};
 
@@ -25,16 +26,6 @@ impl Comparison {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.removed.is_empty() && self.modified.is_empty() && self.added.is_empty()
-    }
-
-    /// Without the given paths and everything below them.
-    #[must_use]
-    pub fn without(&self, paths: &Set) -> Self {
-        Self {
-            removed: self.removed.recursive_difference(paths),
-            modified: self.modified.recursive_difference(paths),
-            added: self.added.recursive_difference(paths),
-        }
     }
 
     fn attach(&mut self, element: &str, change: Change) {
@@ -132,15 +123,8 @@ fn objects(schema: &Schema, old: &Object, new: &Object) -> Comparison {
 }
 
 fn member(schema: &Schema, key: &str, old: Option<&Tree>, new: Option<&Tree>) -> Change {
-    static ANY: Schema = Schema::any();
-    match &schema.shape {
-        Shape::Struct(inner) => match inner.field(key) {
-            Some(field) => differ(&field.child, old, new, field.atomic),
-            None => differ(&ANY, old, new, None),
-        },
-        Shape::Map(map) => differ(&map.value, old, new, None),
-        _ => differ(schema, old, new, None),
-    }
+    let (child, atomic) = shape::member(schema, key);
+    differ(child, old, new, atomic)
 }
 
 fn lists(list: &List, old: &[Tree], new: &[Tree]) -> Comparison {

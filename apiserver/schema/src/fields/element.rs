@@ -2,9 +2,12 @@
 //!
 //! Elements are kept as this text everywhere: it compares, sorts and prints without a second form.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
 use super::set::FieldsError;
-use crate::node::{List, ListKind};
-use crate::{Object, Tree};
+use crate::node::{Field, List, ListKind, Shape};
+use crate::{Object, Tree, decode};
 
 /// A field of a struct or a key of a map.
 pub(super) fn field(name: &str) -> Box<str> {
@@ -25,20 +28,77 @@ pub(super) fn item(list: &List, item: &Tree) -> Option<Box<str>> {
 /// Absent keys take their default; without one they are left out, which makes another item.
 fn keyed(list: &List, keys: &[Box<str>], item: &Object) -> Option<Box<str>> {
     let form = list.item.as_struct();
-    let default = |key: &str| form.and_then(|form| form.field(key)).and_then(|field| field.default.as_ref());
-    let mut pairs: Vec<(&str, &Tree)> =
-        keys.iter().filter_map(|key| Some((&**key, item.get(&**key).or_else(|| default(key))?))).collect();
+    let default = |key: &str| form.and_then(|form| form.field(key)).and_then(published_default);
+    let mut pairs: Vec<(&str, Cow<'_, Tree>)> = keys
+        .iter()
+        .filter_map(|key| Some((&**key, item.get(&**key).map(Cow::Borrowed).or_else(|| default(key))?)))
+        .collect();
     pairs.sort_unstable_by_key(|(key, _)| *key);
     if pairs.is_empty() {
         return None;
     }
-    let pairs: Vec<String> =
-        pairs.into_iter().map(|(key, value)| format!("{}:{}", json(&Tree::from(key)), json(value))).collect();
+    let pairs: Vec<String> = pairs
+        .into_iter()
+        .map(|(key, value)| format!("{}:{}", json(&Tree::from(key)), json(&value)))
+        .collect();
     Some(format!("k:{{{}}}", pairs.join(",")).into())
 }
 
+/// The default that the published schema names: a static one, or Go's zero for a scalar that is always printed.
+fn published_default(field: &Field) -> Option<Cow<'_, Tree>> {
+    let scalar = matches!(field.child.shape, Shape::String | Shape::Integer { .. } | Shape::Boolean);
+    let zero = || (scalar && !field.omission.omit_empty).then(|| Cow::Owned(decode::zero(&field.child)));
+    field.default.as_ref().map(Cow::Borrowed).or_else(zero)
+}
+
+/// Upstream's order of elements: fields, then keyed items, then values of sets, each by what they hold.
+pub(super) fn order(a: &str, b: &str) -> Ordering {
+    fn parts(element: &str) -> (u8, &str) {
+        match element.split_at_checked(2) {
+            Some(("f:", rest)) => (0, rest),
+            Some(("k:", rest)) => (1, rest),
+            Some(("v:", rest)) => (2, rest),
+            _ => (3, element),
+        }
+    }
+    let ((rank, a_rest), (other, b_rest)) = (parts(a), parts(b));
+    if rank != other || rank == 0 {
+        return rank.cmp(&other).then_with(|| a_rest.cmp(b_rest));
+    }
+    let value = |text: &str| serde_json::from_str::<Tree>(text).unwrap_or_default();
+    match (value(a_rest), value(b_rest)) {
+        (Tree::Object(a), Tree::Object(b)) => pairs_order(&a, &b),
+        (a, b) => value_order(&a, &b),
+    }
+}
+
+fn pairs_order(a: &Object, b: &Object) -> Ordering {
+    let pairs = a.iter().zip(b).map(|((a_key, a_value), (b_key, b_value))| {
+        a_key.cmp(b_key).then_with(|| value_order(a_value, b_value))
+    });
+    pairs.fold(Ordering::Equal, Ordering::then).then(a.len().cmp(&b.len()))
+}
+
+/// Numbers before texts before booleans.
+fn value_order(a: &Tree, b: &Tree) -> Ordering {
+    let rank = |value: &Tree| match value {
+        Tree::Number(_) => 0,
+        Tree::String(_) => 1,
+        Tree::Bool(_) => 2,
+        _ => 3,
+    };
+    match (a, b) {
+        (Tree::Number(a), Tree::Number(b)) => {
+            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
+        }
+        (Tree::String(a), Tree::String(b)) => a.cmp(b),
+        (Tree::Bool(a), Tree::Bool(b)) => a.cmp(b),
+        _ => rank(a).cmp(&rank(b)),
+    }
+}
+
 /// JSON as Go writes it: without blanks, and safe to stand in HTML.
-fn json(tree: &Tree) -> String {
+pub(super) fn json(tree: &Tree) -> String {
     let text = tree.to_string();
     if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
         return text;

@@ -3,6 +3,7 @@
 //! Decides how a plain write is booked. Never asks for the time: the caller says when the write happens.
 
 use super::compare::{Comparison, compare};
+use super::filter::Filter;
 use super::set::Set;
 use crate::decode;
 use crate::node::Schema;
@@ -60,8 +61,8 @@ pub struct Write<'a> {
     pub subresource: &'a str,
     /// Now, RFC 3339 in whole seconds.
     pub time: &'a str,
-    /// Fields the resource resets in this kind of write (`status` on the main resource): nobody owns them through it.
-    pub reset: &'a Set,
+    /// Fields that can be owned through this kind of write; `status` on the main resource cannot.
+    pub filter: &'a Filter,
     /// The two objects in other versions that entries may be written in.
     pub others: &'a [Version<'a>],
 }
@@ -101,7 +102,7 @@ pub fn update_managers(schema: &Schema, old: Option<&Tree>, new: &mut Tree, writ
             &nothing
         }
     };
-    let comparison = compare(schema, before, new).without(write.reset);
+    let comparison = write.filter.comparison(&compare(schema, before, new));
     if untouched && comparison.is_empty() {
         if let Some(live) = live {
             put_managers(new, live.clone());
@@ -117,11 +118,11 @@ pub fn update_managers(schema: &Schema, old: Option<&Tree>, new: &mut Tree, writ
     }
 }
 
-fn take_managers(object: &mut Tree) -> Option<Tree> {
+pub(super) fn take_managers(object: &mut Tree) -> Option<Tree> {
     object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")
 }
 
-fn put_managers(object: &mut Tree, managers: Tree) {
+pub(super) fn put_managers(object: &mut Tree, managers: Tree) {
     let Some(object) = object.as_object_mut() else { return };
     let metadata = object.entry("metadata").or_insert_with(|| Tree::Object(Object::new()));
     if let Some(metadata) = metadata.as_object_mut() {
@@ -155,7 +156,7 @@ fn take_from_others(managers: &mut Vec<Manager>, comparison: &Comparison, write:
             Some(at) => at,
             None => match write.others.iter().find(|other| other.api_version == manager.api_version) {
                 Some(other) => {
-                    let comparison = compare(other.schema, other.old, other.new).without(write.reset);
+                    let comparison = write.filter.comparison(&compare(other.schema, other.old, other.new));
                     versions.push((other.api_version, comparison));
                     versions.len() - 1
                 }
@@ -196,7 +197,7 @@ fn give_to_writer(managers: &mut Vec<Manager>, comparison: &Comparison, write: &
 }
 
 /// Fields that identify the object or belong to the server.
-fn never_owned() -> Set {
+pub(super) fn never_owned() -> Set {
     Set::of_fields(&[
         &["apiVersion"],
         &["kind"],

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::element;
+use super::shape;
+use crate::node::{Schema, Struct};
 use crate::{Object, Tree};
 
 /// A set of paths. A path may be in the set whether or not longer ones are.
@@ -148,6 +150,52 @@ impl Set {
         Self(changed.filter(|(_, entry)| entry.own || !entry.below.is_empty()).collect())
     }
 
+    /// Paths that one of the patterns leads to or goes through. `*` stands for any element.
+    #[must_use]
+    pub fn only(&self, patterns: &[&[&str]]) -> Self {
+        self.kept(|element, entry| {
+            let name = element.strip_prefix("f:");
+            let rest: Vec<&[&str]> = patterns
+                .iter()
+                .filter_map(|pattern| pattern.split_first())
+                .filter(|(first, _)| **first == "*" || name == Some(**first))
+                .map(|(_, rest)| rest)
+                .collect();
+            if rest.is_empty() {
+                return Entry::default();
+            }
+            let whole = rest.iter().any(|rest| rest.is_empty());
+            let below = if whole { entry.below.clone() } else { entry.below.only(&rest) };
+            Entry { own: entry.own, below }
+        })
+    }
+
+    /// With every declared field that a path goes through. Structs are in no set of their own accord.
+    pub(super) fn with_structs(&self, schema: &Schema) -> Self {
+        let fields: Option<&Struct> = shape::resolved(schema).as_struct();
+        self.kept(|element, entry| {
+            let name = element.strip_prefix("f:");
+            let declared = fields.zip(name).is_some_and(|(fields, name)| fields.field(name).is_some());
+            let below = match shape::below(schema, element) {
+                Some((child, _)) => entry.below.with_structs(child),
+                None => entry.below.clone(),
+            };
+            Entry { own: entry.own || (declared && !entry.below.is_empty()), below }
+        })
+    }
+
+    /// With what lies in an atom replaced by the atom: whoever owned a part of what has become one owns all of it.
+    pub(super) fn reconciled(&self, schema: &Schema) -> Self {
+        self.kept(|element, entry| match shape::below(schema, element) {
+            _ if entry.below.is_empty() => entry.clone(),
+            None => entry.clone(),
+            Some((child, atomic)) if shape::is_atom(child, atomic) => {
+                Entry { own: true, below: Self::default() }
+            }
+            Some((child, _)) => Entry { own: entry.own, below: entry.below.reconciled(child) },
+        })
+    }
+
     /// Paths that no other path of the set is longer than.
     #[must_use]
     pub fn leaves(&self) -> Self {
@@ -168,6 +216,22 @@ impl Set {
         }
         let mut paths = Vec::new();
         collect(self, &mut Vec::new(), &mut paths);
+        paths
+    }
+
+    /// Every path in the order of conflicts: at each level first the paths that end there, then longer ones.
+    pub fn paths_by_level(&self) -> Vec<Vec<Box<str>>> {
+        fn collect(set: &Set, prefix: &[Box<str>], paths: &mut Vec<Vec<Box<str>>>) {
+            let mut entries: Vec<(&Box<str>, &Entry)> = set.0.iter().collect();
+            entries.sort_by(|(a, _), (b, _)| element::order(a, b));
+            let path = |element: &Box<str>| [prefix, std::slice::from_ref(element)].concat();
+            paths.extend(entries.iter().filter(|(_, entry)| entry.own).map(|(element, _)| path(element)));
+            for (element, entry) in entries {
+                collect(&entry.below, &path(element), paths);
+            }
+        }
+        let mut paths = Vec::new();
+        collect(self, &[], &mut paths);
         paths
     }
 
