@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use chaos::bugs::Bug;
-use chaos::sim;
+use chaos::sim::{self, Run};
 use chaos::trace;
 use clap::{Parser, Subcommand};
 
@@ -53,25 +53,34 @@ fn main() -> ExitCode {
 fn simulate(seeds: RangeInclusive<u64>, trace: bool, bug: Option<Bug>) -> ExitCode {
     let began = Instant::now();
     let (mut passed, mut failed) = (0_u64, 0_u64);
-    for seed in seeds {
-        let run = sim::run(seed, bug);
-        if trace {
-            print!("{}", trace::render(&run.trace));
-        }
+    sim::run_all(seeds, bug, |run| {
         if run.passed() {
             passed += 1;
-            continue;
+        } else {
+            failed += 1;
         }
-        failed += 1;
-        if !trace {
-            let tail = &run.trace[run.trace.len().saturating_sub(TAIL)..];
-            print!("{}", trace::render(tail));
-        }
-        println!("seed {seed} failed; again with: cargo run -p chaos -- sim --seeds {seed}..{seed} --trace");
-        run.violations.iter().for_each(|violation| println!("  {violation}"));
-    }
+        print!("{}", report(&run, trace));
+    });
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     println!("{:.0} seeds a minute", (passed + failed) as f64 / minutes);
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is said of a run: nothing, if nobody asked for its trace and it passed.
+fn report(run: &Run, trace: bool) -> String {
+    let shown = match (trace, run.passed()) {
+        (true, _) => &run.trace[..],
+        (false, true) => &[],
+        (false, false) => &run.trace[run.trace.len().saturating_sub(TAIL)..],
+    };
+    let mut text = trace::render(shown);
+    if !run.passed() {
+        let seed = run.seed;
+        text += &format!(
+            "seed {seed} failed; again with: cargo run -p chaos -- sim --seeds {seed}..{seed} --trace\n"
+        );
+        run.violations.iter().for_each(|violation| text += &format!("  {violation}\n"));
+    }
+    text
 }

@@ -60,13 +60,15 @@ impl Plan {
     /// The run of a seed.
     pub fn of(seed: &Stream) -> Self {
         let mut draw = seed.named("plan", 0);
-        let storm_ms = draw.within(3_000..=9_000);
+        // Eager clients meet more often in less time; idle ones see more of what takes long.
+        let (think_ms, storm_ms) = draw.pick(&[(20, 1_500), (60, 2_500), (150, 5_000)]);
+        let storm_ms = storm_ms + draw.within(0..=1_500);
         let mut faults: Vec<(u64, Fault)> =
             (0..draw.within(1..=5)).map(|_| (draw.within(50..=storm_ms), fault(&mut draw))).collect();
         faults.sort_by_key(|(at_ms, _)| *at_ms);
         Self {
             clients: draw.within(2..=4),
-            think_ms: draw.pick(&[20, 60, 150]),
+            think_ms,
             watchers: draw.within(1..=4),
             storm_ms,
             disk_ms: draw.pick(&[0, 0, 1, 4]),

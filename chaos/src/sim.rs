@@ -1,8 +1,12 @@
 //! One run from one seed, on one thread, in virtual time: first faults, then calm, then the verdict.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::panic;
-use std::sync::{Arc, Once};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, RngSeed};
@@ -62,6 +66,33 @@ pub fn run(seed: u64, bug: Option<Bug>) -> Run {
     let panics = PANICS.take();
     violations.extend(panics.into_iter().map(|text| Violation { promise: "no panic", at: None, text }));
     Run { seed, trace, violations }
+}
+
+/// Runs seeds, as many at a time as there are processors, and hands the runs over in order.
+pub fn run_all(seeds: RangeInclusive<u64>, bug: Option<Bug>, mut take: impl FnMut(Run)) {
+    let next = AtomicU64::new(*seeds.start());
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let (sender, next, last) = (sender.clone(), &next, *seeds.end());
+            scope.spawn(move || {
+                let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+                for seed in seeds.take_while(|seed| *seed <= last) {
+                    sender.send(run(seed, bug)).expect("received until every sender is gone");
+                }
+            });
+        }
+        drop(sender);
+        let mut waiting = BTreeMap::new();
+        let mut due = *seeds.start();
+        for run in receiver {
+            waiting.insert(run.seed, run);
+            while let Some(run) = waiting.remove(&due) {
+                take(run);
+                due += 1;
+            }
+        }
+    });
 }
 
 async fn play(seed: Stream, plan: Arc<Plan>, bug: Option<Bug>) -> Vec<Timed> {
