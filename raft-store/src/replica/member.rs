@@ -106,6 +106,11 @@ impl Member {
         }
     }
 
+    /// Whether it is the only voter.
+    pub(super) fn is_sole(&self) -> bool {
+        self.is_sole
+    }
+
     fn metrics(&self) -> Metrics {
         self.raft.metrics()
     }
@@ -172,10 +177,6 @@ impl Member {
 
     /// Returns once everything acknowledged before the call is published here.
     pub(super) async fn confirm(&self) -> Result<(), ReadError> {
-        // What a sole voter acknowledged it has published, whether it still runs or not.
-        if self.is_sole {
-            return Ok(());
-        }
         let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
         let linearizer = linearizer.map_err(|_| ReadError::NoLeader)?;
         linearizer.await_ready(&self.raft).await.map_err(|_| ReadError::Stopped)?;

@@ -72,7 +72,12 @@ impl Replica {
 
     /// Returns once everything acknowledged before the call is published here.
     pub(crate) async fn confirm(&self) -> Result<(), ReadError> {
-        self.member().confirm().await
+        let member = self.member();
+        if member.is_sole() {
+            // What a sole voter acknowledged it has published, whether it still runs or not.
+            return Ok(());
+        }
+        unhurried(async move { member.confirm().await }).await.unwrap_or(Err(ReadError::Stopped))
     }
 
     /// Whether the log is worth a snapshot.
@@ -82,12 +87,14 @@ impl Replica {
 
     /// Takes a snapshot of what is applied and shortens the log behind it.
     pub(crate) async fn snapshot(&self, limits: &Limits) -> Result<(), ReadError> {
-        self.member().snapshot(limits).await
+        let (member, limits) = (self.member(), *limits);
+        unhurried(async move { member.snapshot(&limits).await }).await.unwrap_or(Err(ReadError::Stopped))
     }
 
     /// Stops the member and closes its log.
     pub(crate) async fn stop(&self) {
-        self.member().stop().await;
+        let member = self.member();
+        unhurried(async move { member.stop().await }).await;
     }
 
     /// Publishes when this member begins and ceases to lead, and replaces an engine whose disk failed.
@@ -126,6 +133,12 @@ impl Start {
             }
         }
     }
+}
+
+/// Carries out what may meet an engine that ends, in a task of its own. The engine is not made for a
+/// caller that leaves while it waits for that end: whoever asks next would panic.
+async fn unhurried<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    tokio::spawn(work).await.ok()
 }
 
 fn publish(leadership: &watch::Sender<Option<Term>>, now: Option<Term>) {

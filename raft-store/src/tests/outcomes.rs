@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use mvcc::{Outcome, Precondition, REFUSED_BY_FENCE, Term, Transaction};
 
 use super::fixture::{Computer, applied, content, create, key, names, object, put};
-use crate::{ProposeError, Store};
+use crate::{Options, ProposeError, ReadError, Seams, Store};
 
 #[tokio::test]
 async fn a_refused_transaction_tells_which_precondition_and_what_is_there() {
@@ -92,4 +92,23 @@ async fn increment(store: Store, times: usize) {
             done += 1;
         }
     }
+}
+
+/// Found by the simulator. Whoever left while the engine ended, here the caller of `shutdown`, left it
+/// half joined: the next call panicked inside of it and took a lock with it.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_a_shutdown_leaves_the_store_whole() {
+    let store = Store::open(Options::in_memory(), Seams::seeded(1)).await.expect("nothing can fail");
+    let replica = store.clone();
+    // Polled once, and dropped while it waits.
+    tokio::select! {
+        biased;
+        () = store.shutdown() => panic!("an engine does not end at once"),
+        () = std::future::ready(()) => {}
+    }
+    drop(store);
+
+    assert_eq!(replica.propose(put("late", "v")).await, Err(ProposeError::Stopped));
+    assert_eq!(replica.snapshot().await, Err(ReadError::Stopped));
+    replica.shutdown().await;
 }
