@@ -3,9 +3,12 @@
 
 use crate::status::GroupResource;
 use kinds::{Resource, Strategy};
-use schema::Schema;
+use schema::{Schema, Tree};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+
+/// Stored resources that more than one group or version serves.
+const SHARED: &[&str] = &["events"];
 
 /// The form in which a kind's objects lie in the store.
 pub struct Stored {
@@ -124,6 +127,22 @@ impl Kind {
             api_version,
             subresources,
         })
+    }
+
+    /// The same objects as other groups and versions serve them.
+    pub fn other_versions(&self) -> impl Iterator<Item = &'static Kind> {
+        let (stored_as, api_version) = (self.stored_as.clone(), self.api_version.clone());
+        let shares = SHARED.contains(&&*stored_as);
+        let kinds = if shares { all() } else { &[] };
+        kinds.iter().filter(move |kind| kind.stored_as == stored_as && kind.api_version != api_version)
+    }
+
+    /// An object of this kind as another kind that shares its storage serves it.
+    pub fn in_version(&self, other: &Kind, tree: &Tree) -> Tree {
+        let mut tree = other.strategy.from_stored(self.strategy.to_stored(tree.clone()));
+        tree["apiVersion"] = Tree::String(other.api_version.clone());
+        tree["kind"] = Tree::String(other.resource.kind.clone());
+        tree
     }
 
     /// Whether a verb is served on the resource itself.

@@ -153,6 +153,14 @@ pub enum ApiError {
         /// Why.
         text: String,
     },
+    /// An apply about fields that others own with other values.
+    #[error("{text}")]
+    ApplyConflict {
+        /// All of them in words.
+        text: String,
+        /// One cause each.
+        causes: Vec<Cause>,
+    },
     /// The asked-for revision is gone.
     #[error("{text}")]
     Expired {
@@ -306,6 +314,7 @@ impl ApiError {
             Self::AlreadyExists { .. }
             | Self::BeingDeleted { .. }
             | Self::NoFreeName { .. }
+            | Self::ApplyConflict { .. }
             | Self::Conflict { .. } => 409,
             Self::Expired { .. } => 410,
             Self::TooLarge(_) => 413,
@@ -330,7 +339,7 @@ impl ApiError {
             Self::AlreadyExists { .. } | Self::BeingDeleted { .. } | Self::NoFreeName { .. } => {
                 "AlreadyExists"
             }
-            Self::Conflict { .. } => "Conflict",
+            Self::Conflict { .. } | Self::ApplyConflict { .. } => "Conflict",
             Self::Expired { .. } => "Expired",
             Self::TooLarge(_) => "RequestEntityTooLarge",
             Self::UnsupportedPatchType | Self::UnsupportedMediaType(_) => "UnsupportedMediaType",
@@ -374,6 +383,9 @@ impl ApiError {
                 kind: resource.resource.clone(),
                 ..Details::default()
             }),
+            Self::ApplyConflict { causes, .. } => {
+                Some(Details { causes: causes.clone(), ..Details::default() })
+            }
             Self::NoFreeName { resource, name } => Some(Details {
                 name: name.clone(),
                 group: resource.group.clone(),

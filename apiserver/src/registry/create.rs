@@ -69,10 +69,20 @@ pub(crate) async fn create_tree(
     mut tree: Tree,
     options: &WriteOptions,
 ) -> ApiResult<Written> {
+    managed::on_create(context, kind, options, &mut tree);
+    create_booked(context, kind, tree, options).await
+}
+
+/// Creates an object whose managedFields say already who owns what.
+pub(super) async fn create_booked(
+    context: &Context,
+    kind: &'static Kind,
+    tree: Tree,
+    options: &WriteOptions,
+) -> ApiResult<Written> {
     if !matches!(tree::str_at(&tree, "metadata.resourceVersion"), "" | "0") {
         return Err(ApiError::Plain("resourceVersion should not be set on objects to be created".into()));
     }
-    managed::on_create(context, kind, options, &mut tree);
     let generates = tree::str_at(&tree, "metadata.name").is_empty()
         && !tree::str_at(&tree, "metadata.generateName").is_empty();
     let mut name_tries = 0;

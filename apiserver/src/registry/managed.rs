@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::options::WriteOptions;
 use kinds::{Subresource, tree};
 use schema::Tree;
-use schema::fields::{self, Filter, Set, Write};
+use schema::fields::{self, Filter, Set, Version, Write};
 
 /// Records the creator.
 pub(crate) fn on_create(context: &Context, kind: &Kind, options: &WriteOptions, wanted: &mut Tree) {
@@ -25,6 +25,25 @@ pub(super) fn on_update(
     old: &Tree,
 ) {
     record(context, kind, sub, options, wanted, Some(old));
+}
+
+/// Records the updater of a scale, in the scale's own managedFields.
+pub(super) fn on_scale(
+    context: &Context,
+    expected: Expected<'_>,
+    options: &WriteOptions,
+    wanted: &mut Tree,
+    old: &Tree,
+) {
+    let write = Write {
+        manager: &manager(context, options),
+        api_version: &expected.api_version(),
+        subresource: Subresource::Scale.as_str(),
+        time: &clock::seconds(context.now),
+        filter: &Filter::nothing(),
+        others: &[],
+    };
+    fields::update_managers(expected.schema, Some(old), wanted, &write);
 }
 
 /// Records who asked for what is answered through a subresource and stored nowhere.
@@ -62,28 +81,68 @@ fn record(
     wanted: &mut Tree,
     old: Option<&Tree>,
 ) {
+    let others: Vec<(&Kind, Tree, Tree)> = old.map_or_else(Vec::new, |old| {
+        kind.other_versions()
+            .map(|other| (other, kind.in_version(other, old), kind.in_version(other, wanted)))
+            .collect()
+    });
+    let others: Vec<Version<'_>> = others
+        .iter()
+        .map(|(other, old, new)| Version { api_version: &other.api_version, schema: other.schema, old, new })
+        .collect();
     let write = Write {
         manager: &manager(context, options),
         api_version: &kind.api_version,
         subresource: sub.as_str(),
         time: &clock::seconds(context.now),
-        filter: &Filter::Without(reset_fields(kind, sub)),
-        others: &[],
+        filter: &filter(kind, sub),
+        others: &others,
     };
     fields::update_managers(kind.schema, old, wanted, &write);
 }
 
-/// What a write through this part resets, so that nobody comes to own it that way.
-fn reset_fields(kind: &Kind, sub: Subresource) -> Set {
-    match (sub, kind.resource.plural.as_str()) {
-        (Subresource::Status, "pods") => {
-            Set::of_fields(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
+/// What a write through this part can come to own; the rest is reset.
+pub(super) fn filter(kind: &Kind, sub: Subresource) -> Filter {
+    let plural = kind.resource.plural.as_str();
+    let reset: &[&[&str]] = match (sub, plural) {
+        (Subresource::EphemeralContainers, _) => return Filter::Only(&[&["spec", "ephemeralContainers"]]),
+        (Subresource::Resize, _) => {
+            return Filter::Only(&[
+                &["spec", "containers", "*", "resources"],
+                &["spec", "containers", "*", "resizePolicy"],
+                &["spec", "initContainers", "*", "resources"],
+                &["spec", "initContainers", "*", "resizePolicy"],
+            ]);
         }
-        (Subresource::Status, "deployments") => Set::of_fields(&[&["spec"], &["metadata", "labels"]]),
-        (Subresource::Status, _) => Set::of_fields(&[&["spec"]]),
-        _ if kind.subresource("status").is_some() => Set::of_fields(&[&["status"]]),
-        _ => Set::of_fields(&[]),
-    }
+        (Subresource::Status, "pods") => {
+            &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]
+        }
+        (Subresource::Status, "deployments") => &[&["spec"], &["metadata", "labels"]],
+        (Subresource::Status, "certificatesigningrequests") => &[&["spec"], &["status", "conditions"]],
+        (Subresource::Status, plural) if resets_metadata(plural) => &[&["spec"], &["metadata"]],
+        (Subresource::Status, _) => &[&["spec"]],
+        (_, "certificatesigningrequests") if sub == Subresource::None => &[&["spec"], &["status"]],
+        (_, "certificatesigningrequests") => &[&["spec"], &["status", "certificate"]],
+        _ if kind.subresource("status").is_some() => &[&["status"]],
+        _ => &[],
+    };
+    Filter::Without(Set::of_fields(reset))
+}
+
+/// Resources whose status keeps the whole metadata as it was.
+fn resets_metadata(plural: &str) -> bool {
+    matches!(
+        plural,
+        "devicetaintrules"
+            | "flowschemas"
+            | "prioritylevelconfigurations"
+            | "resourceclaims"
+            | "servicecidrs"
+            | "storageversionmigrations"
+            | "storageversions"
+            | "validatingadmissionpolicies"
+            | "volumeattachments"
+    )
 }
 
 /// An update that changes nothing but the times in managedFields changes nothing.

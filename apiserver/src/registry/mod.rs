@@ -3,6 +3,7 @@
 //! Decides what happens to objects; what is particular to a kind comes from
 //! its strategy, what clients see from the renderer.
 
+mod apply;
 mod body;
 mod create;
 mod delete;

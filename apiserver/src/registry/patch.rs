@@ -1,8 +1,9 @@
 //! PATCH: JSON patch, merge patch and strategic merge patch on the stored
-//! object, then the same way as PUT. Server-side apply is not served yet.
+//! object, then the same way as PUT. Server-side apply has a file of its own.
 
 use super::body::Expected;
-use super::{create, update};
+use super::update::{self, Wanted};
+use super::{apply, create};
 use crate::catalog::Kind;
 use crate::context::Context;
 use crate::negotiate::{self, PatchType};
@@ -25,7 +26,8 @@ pub(super) async fn patch(
     let patch_type = negotiate::patch_type(context.content_type())?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Patch(patch_type))?;
     if patch_type == PatchType::Apply {
-        return Err(ApiError::UnsupportedPatchType);
+        let written = apply::apply(context, kind, sub, &options, &bytes).await?;
+        return context.show_written(kind, accepted, &written);
     }
     let patch = Patch::read(patch_type, &bytes)?;
     let written = update::apply(context, kind, sub, &options, |old| {
@@ -39,14 +41,11 @@ pub(super) async fn patch(
     context.show_written(kind, accepted, &written)
 }
 
-/// Marks a tree whose resourceVersion comes from the stored object and not from the patch.
-pub(super) fn mark(mut wanted: Tree, old: &Tree) -> Tree {
-    if tree::str_at(&wanted, "metadata.resourceVersion").is_empty()
-        || tree::same_at(&wanted, old, "metadata.resourceVersion")
-    {
-        wanted[update::PATCHED] = Tree::Bool(true);
-    }
-    wanted
+/// A patched tree; its resourceVersion may come from the stored object or from the patch.
+pub(super) fn mark(tree: Tree, old: &Tree) -> Wanted {
+    let patched = tree::str_at(&tree, "metadata.resourceVersion").is_empty()
+        || tree::same_at(&tree, old, "metadata.resourceVersion");
+    Wanted { patched, ..Wanted::from(tree) }
 }
 
 /// A patch body, read once and applied as often as the object changes meanwhile.
@@ -140,14 +139,19 @@ impl Patch {
     }
 }
 
-fn mismatch(tree: &Tree, patch_type: PatchType) -> String {
-    let have = match tree {
+/// How Go's errors call a value.
+pub(super) fn json_type(tree: &Tree) -> &'static str {
+    match tree {
         Tree::Array(_) => "array",
         Tree::Object(_) => "object",
         Tree::String(_) => "string",
         Tree::Bool(_) => "bool",
         _ => "number",
-    };
+    }
+}
+
+fn mismatch(tree: &Tree, patch_type: PatchType) -> String {
+    let have = json_type(tree);
     let wanted =
         if patch_type == PatchType::Json { "[]handlers.jsonPatchOp" } else { "map[string]interface {}" };
     format!("json: cannot unmarshal {have} into Go value of type {wanted}")

@@ -1,8 +1,10 @@
 //! The `scale` subresource: replicas and selector of an object, and nothing
 //! else of it.
 
+use super::apply::Config;
 use super::body::{self, Expected};
-use super::{Written, get, managed, patch, update};
+use super::update::{self, Wanted};
+use super::{Written, get, managed, patch};
 use crate::catalog::Kind;
 use crate::codec::Content;
 use crate::context::Context;
@@ -15,14 +17,26 @@ use bytes::Bytes;
 use kinds::autoscaling::scale;
 use kinds::{Subresource, columns, tree};
 use schema::Tree;
+use schema::fields::apply::scale as managers_of;
 
 fn expected() -> Expected<'static> {
     let schema = schema::kind("autoscaling", "v1", "Scale").expect("the table has Scale");
     Expected { schema, group: "autoscaling", version: "v1", kind: "Scale" }
 }
 
-/// The scale of a stored object.
-fn of(parent: &Tree) -> Tree {
+/// The scale of a stored object, with its managers, for a write.
+fn of(kind: &Kind, parent: &Tree) -> ApiResult<Tree> {
+    let mut current = shown(parent);
+    let managers = tree::at(parent, "metadata.managedFields");
+    let managers = managers_of::of_parent(managers, &kind.api_version).map_err(ApiError::Plain)?;
+    if !managers.is_null() {
+        tree::set(&mut current, "metadata.managedFields", managers);
+    }
+    Ok(current)
+}
+
+/// The scale of an object as clients see it.
+fn shown(parent: &Tree) -> Tree {
     let selector = match columns::label_selector(parent, "spec.selector").as_str() {
         "<none>" | "<error>" => String::new(),
         selector => selector.to_owned(),
@@ -31,7 +45,7 @@ fn of(parent: &Tree) -> Tree {
 }
 
 fn show(accepted: Accepted, code: u16, parent: &Tree) -> Reply {
-    reply::bytes(code, accepted.format.media_type(), render::encode(&of(parent), accepted))
+    reply::bytes(code, accepted.format.media_type(), render::encode(&shown(parent), accepted))
 }
 
 /// Serves the scale.
@@ -52,11 +66,11 @@ pub(super) async fn update(context: &Context, kind: &'static Kind, bytes: Bytes)
     let wanted = body::decode_as(context, expected(), &bytes, options.validation)?.tree;
     update::check_name(context, &wanted)?;
     let written = update::apply(context, kind, Subresource::Scale, &options, |old| {
-        check(context, &wanted)?;
-        let mut parent = old.clone();
-        managed::without_revision(&mut parent);
-        scale::apply(&wanted, &mut parent);
-        Ok(parent)
+        let current = of(kind, old)?;
+        let mut wanted = wanted.clone();
+        managed::on_scale(context, expected(), &options, &mut wanted, &current);
+        let tree = into_parent(context, kind, &wanted, old, |parent| managed::without_revision(parent))?;
+        Ok(Wanted { booked: true, ..Wanted::from(tree) })
     })
     .await?;
     answer(context, kind, accepted, &written)
@@ -67,20 +81,64 @@ pub(super) async fn patch(context: &Context, kind: &'static Kind, bytes: Bytes) 
     let accepted = context.accept_object()?;
     let patch_type = negotiate::patch_type(context.content_type())?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Patch(patch_type))?;
-    if patch_type == PatchType::Apply {
-        return Err(ApiError::UnsupportedPatchType);
-    }
-    let patch = patch::Patch::read(patch_type, &bytes)?;
+    let change = Change::read(patch_type, &bytes)?;
     let written = update::apply(context, kind, Subresource::Scale, &options, |old| {
-        let current = of(old);
-        let wanted = patch.apply(context, expected(), &current, options.validation)?;
-        check(context, &wanted)?;
-        let mut parent = old.clone();
-        scale::apply(&wanted, &mut parent);
-        Ok(patch::mark(parent, old))
+        let current = of(kind, old)?;
+        let wanted = change.apply(context, &options, &current)?;
+        let tree = into_parent(context, kind, &wanted, old, |_| ())?;
+        Ok(Wanted { booked: true, ..patch::mark(tree, old) })
     })
     .await?;
     answer(context, kind, accepted, &written)
+}
+
+/// What a patch does to a scale.
+enum Change {
+    Patch(patch::Patch),
+    Apply(Config),
+}
+
+impl Change {
+    fn read(patch_type: PatchType, bytes: &[u8]) -> ApiResult<Self> {
+        match patch_type {
+            PatchType::Apply => Config::read(bytes).map(Self::Apply),
+            other => patch::Patch::read(other, bytes).map(Self::Patch),
+        }
+    }
+
+    fn apply(&self, context: &Context, options: &WriteOptions, current: &Tree) -> ApiResult<Tree> {
+        match self {
+            Self::Apply(config) => config.on_scale(context, expected(), options, current),
+            Self::Patch(patch) => {
+                let mut wanted = patch.apply(context, expected(), current, options.validation)?;
+                managed::on_scale(context, expected(), options, &mut wanted, current);
+                Ok(wanted)
+            }
+        }
+    }
+}
+
+/// The object with the replicas of a scale, and with the managers that they have there.
+fn into_parent(
+    context: &Context,
+    kind: &Kind,
+    wanted: &Tree,
+    old: &Tree,
+    prepare: impl FnOnce(&mut Tree),
+) -> ApiResult<Tree> {
+    check(context, wanted)?;
+    let mut parent = old.clone();
+    prepare(&mut parent);
+    scale::apply(wanted, &mut parent);
+    let managers = |tree: &Tree| tree::at(tree, "metadata.managedFields").cloned();
+    let managers =
+        managers_of::to_parent(managers(old).as_ref(), managers(wanted).as_ref(), &kind.api_version)
+            .map_err(ApiError::Plain)?;
+    tree::remove(&mut parent, "metadata.managedFields");
+    if !managers.is_null() {
+        tree::set(&mut parent, "metadata.managedFields", managers);
+    }
+    Ok(parent)
 }
 
 fn check(context: &Context, wanted: &Tree) -> ApiResult<()> {

@@ -58,14 +58,20 @@ async fn create_on_update(
         return Err(other_uid(context, kind, &uid, ""));
     }
     tree::remove(&mut wanted, "metadata.resourceVersion");
+    check_may_create(context, kind, "")?;
+    create::create_tree(context, kind, wanted, options).await
+}
+
+/// An update or a patch that creates needs the right to create, of the same part of the object.
+pub(super) fn check_may_create(context: &Context, kind: &Kind, sub: &str) -> ApiResult<()> {
     let attributes =
         access::rbac::Attributes::resource("create", &kind.resource.group, &kind.resource.plural)
             .in_namespace(&context.info.namespace)
-            .named(&context.info.path_name);
+            .named(&context.info.path_name)
+            .subresource(sub);
     let permissions = context.server.permissions.snapshot(&context.server.store, &context.server.codec);
     permissions.authorizer().check(&context.user, &attributes)?;
-    drop(permissions);
-    create::create_tree(context, kind, wanted, options).await
+    Ok(())
 }
 
 /// The body's name must be the path's.
@@ -82,8 +88,25 @@ pub(super) fn check_name(context: &Context, wanted: &Tree) -> ApiResult<()> {
     }
 }
 
+/// What an update is to make of the stored object.
+pub(super) struct Wanted {
+    /// The whole object.
+    pub(super) tree: Tree,
+    /// Its resourceVersion comes from the stored object and not from the client: another try on a newer one is fine.
+    pub(super) patched: bool,
+    /// Its managedFields say already who owns what after the update.
+    pub(super) booked: bool,
+}
+
+impl From<Tree> for Wanted {
+    /// What a client sent as a whole.
+    fn from(tree: Tree) -> Self {
+        Self { tree, patched: false, booked: false }
+    }
+}
+
 /// Runs an update until it fits the state: `want` makes the wanted object out of the stored one.
-pub(super) async fn apply<F>(
+pub(super) async fn apply<F, W>(
     context: &Context,
     kind: &'static Kind,
     sub: Subresource,
@@ -91,7 +114,8 @@ pub(super) async fn apply<F>(
     want: F,
 ) -> ApiResult<Written>
 where
-    F: Fn(&Tree) -> ApiResult<Tree>,
+    F: Fn(&Tree) -> ApiResult<W>,
+    W: Into<Wanted>,
 {
     let key = context.key(kind);
     let mut attempts = 0;
@@ -101,9 +125,9 @@ where
             .get(&key)
             .ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
         let old = context.server.codec.tree(kind, &entry, entry.revision)?;
-        let wanted = want(&old)?;
-        let unconditional = matches!(tree::str_at(&wanted, "metadata.resourceVersion"), "" | "0")
-            || wanted_is_current(&wanted, &old, sub);
+        let wanted: Wanted = want(&old)?.into();
+        let unconditional =
+            wanted.patched || matches!(tree::str_at(&wanted.tree, "metadata.resourceVersion"), "" | "0");
         let update = Update { context, kind, sub, options, view: &view, entry: &entry, old };
         if let Some(written) = update.run(&key, wanted).await? {
             return Ok(written);
@@ -114,15 +138,6 @@ where
         }
     }
 }
-
-/// A patch without a resourceVersion carries the stored one along; it may run again on the next.
-fn wanted_is_current(wanted: &Tree, old: &Tree, _sub: Subresource) -> bool {
-    let _ = old;
-    wanted.get(PATCHED).is_some()
-}
-
-/// Marks a tree that a patch made without naming a resourceVersion; removed before anything is stored.
-pub(super) const PATCHED: &str = "\u{0}patched";
 
 struct Update<'a> {
     context: &'a Context,
@@ -136,10 +151,12 @@ struct Update<'a> {
 
 impl Update<'_> {
     /// One try; `None` when what was read has changed.
-    async fn run(&self, key: &Key, mut wanted: Tree) -> ApiResult<Option<Written>> {
-        let patched = wanted.as_object_mut().is_some_and(|map| map.remove(PATCHED).is_some());
+    async fn run(&self, key: &Key, wanted: Wanted) -> ApiResult<Option<Written>> {
+        let Wanted { tree: mut wanted, patched, booked } = wanted;
         self.check_preconditions(&mut wanted, patched)?;
-        managed::on_update(self.context, self.kind, self.sub, self.options, &mut wanted, &self.old);
+        if !booked {
+            managed::on_update(self.context, self.kind, self.sub, self.options, &mut wanted, &self.old);
+        }
         let mut preconditions = vec![Precondition::AtRevision(key.clone(), self.entry.revision)];
         let (context, kind) = (self.context, self.kind);
         let mut review = Review::new(

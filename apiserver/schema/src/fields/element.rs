@@ -88,9 +88,7 @@ fn value_order(a: &Tree, b: &Tree) -> Ordering {
         _ => 3,
     };
     match (a, b) {
-        (Tree::Number(a), Tree::Number(b)) => {
-            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
-        }
+        (Tree::Number(a), Tree::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
         (Tree::String(a), Tree::String(b)) => a.cmp(b),
         (Tree::Bool(a), Tree::Bool(b)) => a.cmp(b),
         _ => rank(a).cmp(&rank(b)),

@@ -40,9 +40,7 @@ pub(super) fn member<'a>(schema: &'a Schema, key: &str) -> (&'a Schema, Option<b
 pub(super) fn below<'a>(schema: &'a Schema, element: &str) -> Option<(&'a Schema, Option<bool>)> {
     let schema = resolved(schema);
     match (&schema.shape, element.strip_prefix("f:")) {
-        (Shape::Struct(inner), Some(key)) => {
-            inner.field(key).map(|field| (&*field.child, field.atomic))
-        }
+        (Shape::Struct(inner), Some(key)) => inner.field(key).map(|field| (&*field.child, field.atomic)),
         (Shape::Map(map), Some(_)) => Some((&map.value, None)),
         (Shape::Any | Shape::Embedded, Some(_)) => Some((schema, None)),
         (Shape::List(list), None) => Some((&list.item, None)),

@@ -13,7 +13,8 @@ type Finding = (String, String);
 pub(super) fn check(schema: &Schema, config: &Tree) -> Result<(), String> {
     let mut findings: Vec<Finding> = Vec::new();
     value(schema, config, "", &mut findings);
-    let line = |(path, text): &Finding| if path.is_empty() { text.clone() } else { format!("{path}: {text}") };
+    let line =
+        |(path, text): &Finding| if path.is_empty() { text.clone() } else { format!("{path}: {text}") };
     match findings.as_slice() {
         [] => Ok(()),
         [one] => Err(line(one)),

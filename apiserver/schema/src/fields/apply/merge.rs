@@ -25,7 +25,8 @@ fn value(schema: &Schema, live: Option<&Tree>, config: Option<&Tree>, atomic: Op
     match shape::form(schema, shown, atomic) {
         Form::Leaf => whole(),
         Form::Map => {
-            let object = |tree: Option<&'_ Tree>| tree.and_then(Tree::as_object).is_some_and(|map| !map.is_empty());
+            let object =
+                |tree: Option<&'_ Tree>| tree.and_then(Tree::as_object).is_some_and(|map| !map.is_empty());
             if !object(live) && !object(config) {
                 return whole();
             }

@@ -22,8 +22,8 @@ use super::filter::Filter;
 use super::managers::{
     Manager, Operation, decode_managers, encode_managers, never_owned, put_managers, take_managers,
 };
-use super::set::Set;
 use super::of;
+use super::set::Set;
 use crate::node::Schema;
 use crate::{Object, Tree, decode};
 use conflict::conflicts;
@@ -287,7 +287,10 @@ impl Attempt<'_> {
     fn called(&self) -> String {
         let text = |name: &str| {
             let metadata = self.config.get("metadata").and_then(Tree::as_object);
-            metadata.and_then(|metadata: &Object| metadata.get(name)).and_then(Tree::as_str).unwrap_or_default()
+            metadata
+                .and_then(|metadata: &Object| metadata.get(name))
+                .and_then(Tree::as_str)
+                .unwrap_or_default()
         };
         let Apply { group, version, kind, .. } = self.apply;
         format!("{}/{}; {group}/{version}, Kind={kind}", text("namespace"), text("name"))

@@ -48,12 +48,7 @@ pub fn to_parent(parent: Option<&Tree>, scale: Option<&Tree>, version: &str) -> 
         }
     }
     for manager in scales.into_iter().filter(owns_replicas) {
-        managers.push(Manager {
-            fields: replicas(),
-            api_version: version.to_owned(),
-            time: None,
-            ..manager
-        });
+        managers.push(Manager { fields: replicas(), api_version: version.to_owned(), time: None, ..manager });
     }
     Ok(encode_managers(managers))
 }

@@ -84,8 +84,14 @@ impl Story {
         crate::default::apply(self.schema(), &mut new);
         let (time, filter) = (self.tick(), Filter::nothing());
         let api_version = self.api_version();
-        let write =
-            Write { manager, api_version: &api_version, subresource: "", time: &time, filter: &filter, others: &[] };
+        let write = Write {
+            manager,
+            api_version: &api_version,
+            subresource: "",
+            time: &time,
+            filter: &filter,
+            others: &[],
+        };
         update_managers(self.schema(), self.live.as_ref(), &mut new, &write);
         self.live = Some(new);
         self
@@ -225,7 +231,8 @@ fn lists_merge_by_their_keys() {
     );
     let names = |story: &Story| {
         let containers = story.at("/template/spec/containers");
-        let names = containers.as_array().into_iter().flatten().map(|c| c["name"].as_str().unwrap_or_default());
+        let names =
+            containers.as_array().into_iter().flatten().map(|c| c["name"].as_str().unwrap_or_default());
         names.collect::<Vec<_>>().join(" ")
     };
     assert_eq!(names(&story), "b a");
@@ -284,7 +291,10 @@ fn a_struct_goes_when_its_last_owner_lets_go() {
     let spec = |spec: Tree| json!({"spec": {"template": {"spec": spec}}});
     let mut story = Story::new("apps", "Deployment");
     story.apply("m1", spec(json!({"containers": [{"name": "a"}], "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}, "priority": 1})));
-    story.apply("m1", spec(json!({"containers": [{"name": "a", "livenessProbe": {"exec": {"command": ["x"]}}}]})));
+    story.apply(
+        "m1",
+        spec(json!({"containers": [{"name": "a", "livenessProbe": {"exec": {"command": ["x"]}}}]})),
+    );
     assert_eq!(story.at("/spec/template/spec/affinity"), Tree::Null);
     assert_eq!(story.at("/spec/template/spec/priority"), Tree::Null);
     story.apply("m1", spec(json!({"containers": [{"name": "a"}]})));
