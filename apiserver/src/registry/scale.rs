@@ -69,7 +69,7 @@ pub(super) async fn update(context: &Context, kind: &'static Kind, bytes: Bytes)
         let current = of(kind, old)?;
         let mut wanted = wanted.clone();
         managed::on_scale(context, expected(), &options, &mut wanted, &current);
-        let tree = into_parent(context, kind, &wanted, old, |parent| managed::without_revision(parent))?;
+        let tree = into_parent(context, kind, &wanted, old, managed::without_revision)?;
         Ok(Wanted { booked: true, ..Wanted::from(tree) })
     })
     .await?;
