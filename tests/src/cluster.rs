@@ -26,18 +26,27 @@ pub fn kontiki() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// Where clients and images are kept between runs: `KONTIKI_CACHE`, else `kontiki` in the user's cache.
+///
+/// # Errors
+/// No variable says where that is.
+pub fn cache() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    set("KONTIKI_CACHE")
+        .or_else(|| {
+            set("XDG_CACHE_HOME")
+                .or_else(|| set("HOME").map(|home| home.join(".cache")))
+                .map(|cache| cache.join("kontiki"))
+        })
+        .context("HOME is not set")
+}
+
 /// A folder whose `kubectl` is the one of `version`.
 ///
 /// # Errors
 /// The client is not there; `.ci/deps clients` fetches it.
 pub fn kubectl(version: &str, into: &Path) -> Result<PathBuf> {
-    let cache = std::env::var_os("KONTIKI_CACHE").map(PathBuf::from).or_else(|| {
-        std::env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
-            .map(|cache| cache.join("kontiki"))
-    });
-    let binary = cache.context("HOME is not set")?.join("clients").join(format!("kubectl-{version}"));
+    let binary = cache()?.join("clients").join(format!("kubectl-{version}"));
     if !binary.exists() {
         bail!("{} is missing: sh .ci/deps clients", binary.display());
     }
@@ -63,11 +72,20 @@ impl Dev {
     /// # Errors
     /// It ended before.
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::logging(arguments, Stdio::inherit())
+    }
+
+    /// As [`Dev::start`], with its log somewhere else than in the test's output.
+    ///
+    /// # Errors
+    /// It ended before.
+    pub fn logging(arguments: &[&str], log: Stdio) -> Result<Self> {
         let mut child = Command::new(kontiki()?)
             .arg("dev")
             .args(arguments)
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
+            .stderr(log)
             .spawn()
             .context("kontiki dev starts")?;
         let stdout = child.stdout.take().context("a piped stdout")?;
@@ -96,6 +114,9 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // Ctrl-C is how a user ends it; what is left of it is removed by itself.
         let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         let _ = self.child.wait();

@@ -1,5 +1,8 @@
 //! What the stories stand on: a cluster started as a user would, a kubectl of a given version, and masked output.
 
+pub mod api;
 pub mod cluster;
+pub mod local;
 pub mod mask;
 pub mod transcript;
+pub mod upstream;

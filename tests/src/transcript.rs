@@ -8,10 +8,12 @@
 //! configmap/a created
 //! $~ kubectl get pods
 //! ```
-//! `$` runs once; `$~` is tried again until the output is the expected one or half a minute has passed, for what
-//! becomes true by itself. `[exit N]` ends the output of a command that fails. `UPDATE=1` rewrites a transcript:
-//! commit only a difference you can explain.
+//! `$` runs once; `$~` is tried again until the output is the expected one or a minute has passed, for what
+//! becomes true by itself. `[exit N]` ends the output of a command that fails. Where the texts of clients differ,
+//! `[kubectl 1.27]` begins what the named versions show instead. `UPDATE=1` rewrites a transcript: commit only a
+//! difference you can explain.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -21,6 +23,8 @@ use crate::mask::mask;
 
 /// How long a `$~` command may take to show the expected output.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
+/// Without an expectation, output that stays the same for this long has settled.
+const SETTLED: Duration = Duration::from_secs(4);
 /// Between two looks at something that becomes true by itself.
 const SETTLE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -33,6 +37,24 @@ pub struct Step {
     pub settles: bool,
     /// What it shows.
     pub expected: String,
+    /// What clients of the named versions show instead.
+    pub variants: BTreeMap<String, String>,
+}
+
+impl Step {
+    fn expects(&self, version: &str) -> &str {
+        self.variants.get(version).unwrap_or(&self.expected)
+    }
+
+    /// Takes over what a client showed; the newest one's words are the story's, another's only where they differ.
+    fn take_over(&mut self, version: &str, newest: bool, seen: String) {
+        self.variants.remove(version);
+        if newest {
+            self.expected = seen;
+        } else if seen != self.expected {
+            self.variants.insert(version.to_owned(), seen);
+        }
+    }
 }
 
 /// A parsed story.
@@ -53,10 +75,14 @@ pub struct Story {
 pub struct Shell<'a> {
     /// Folder that holds the `kubectl` to use, put first on the search path.
     pub tools: &'a Path,
+    /// Its version, such as `1.36`.
+    pub version: &'a str,
     /// The cluster.
     pub kubeconfig: &'a Path,
     /// The working folder; files a story writes land here.
     pub folder: &'a Path,
+    /// More that commands find in their environment.
+    pub environment: &'a [(&'a str, String)],
 }
 
 impl Story {
@@ -71,31 +97,9 @@ impl Story {
         let (name, title) = field(0).expect("the first line is `# name: title`");
         let (key, on) = field(1).expect("the second line is `# on: dev|node`");
         assert_eq!(key.trim(), "on", "the second line is `# on: dev|node`");
-        let mut steps: Vec<Step> = Vec::new();
-        for line in text.lines().skip(header.len()) {
-            if let Some(rest) = line.strip_prefix('$') {
-                let settles = rest.starts_with('~');
-                let command = rest.trim_start_matches('~').trim().to_owned();
-                steps.push(Step { command, settles, expected: String::new() });
-            } else if let Some(step) = steps.last_mut() {
-                if let Some(more) = line.strip_prefix("> ") {
-                    let _ = write!(step.command, "\n{more}");
-                } else {
-                    step.expected.push_str(line);
-                    step.expected.push('\n');
-                }
-            }
-        }
-        for step in &mut steps {
-            step.expected.truncate(step.expected.trim_end().len());
-        }
-        Self {
-            name: name.trim().to_owned(),
-            title: title.trim().to_owned(),
-            on: on.trim().to_owned(),
-            header,
-            steps,
-        }
+        let (name, title, on) = (name.trim().to_owned(), title.trim().to_owned(), on.trim().to_owned());
+        let steps = steps(text.lines().skip(header.len()));
+        Self { name, title, on, header, steps }
     }
 
     /// The story as text, as [`Story::parse`] reads it.
@@ -107,30 +111,73 @@ impl Story {
             if !step.expected.is_empty() {
                 let _ = write!(text, "\n{}", step.expected);
             }
+            let mut shown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for (version, variant) in &step.variants {
+                shown.entry(variant).or_default().push(version);
+            }
+            for (variant, versions) in shown {
+                let _ = write!(text, "\n[kubectl {}]\n{variant}", versions.join(" "));
+            }
         }
         text.push('\n');
         text
     }
 
-    /// Runs every command and gives what differs from the story; `update` takes over what is seen.
-    pub fn play(&mut self, shell: &Shell<'_>, update: bool) -> Vec<String> {
+    /// Runs every command and gives what differs from the story; `update` takes over what is seen, as the story's words
+    /// when the client is the `newest`.
+    pub fn play(&mut self, shell: &Shell<'_>, update: bool, newest: bool) -> Vec<String> {
         let mut differences = Vec::new();
         for step in &mut self.steps {
-            let seen = if step.settles {
-                shell.settle(&step.command, &step.expected)
-            } else {
-                shell.run(&step.command)
+            let seen = match (step.settles, update) {
+                (true, true) => shell.settled(&step.command),
+                (true, false) => shell.settle(&step.command, step.expects(shell.version)),
+                (false, _) => shell.run(&step.command),
             };
-            if seen != step.expected {
-                differences
-                    .push(format!("$ {}\n--- want\n{}\n--- got\n{seen}\n", step.command, step.expected));
+            let wanted = step.expects(shell.version);
+            if seen != wanted {
+                differences.push(format!("$ {}\n--- want\n{wanted}\n--- got\n{seen}\n", step.command));
                 if update {
-                    step.expected = seen;
+                    step.take_over(shell.version, newest, seen);
                 }
             }
         }
         differences
     }
+}
+
+fn steps<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut versions: Vec<String> = Vec::new();
+    for line in lines {
+        if let Some(rest) = line.strip_prefix('$') {
+            let settles = rest.starts_with('~');
+            let command = rest.trim_start_matches('~').trim().to_owned();
+            steps.push(Step { command, settles, expected: String::new(), variants: BTreeMap::new() });
+            versions.clear();
+            continue;
+        }
+        let Some(step) = steps.last_mut() else { continue };
+        let names = line.strip_prefix("[kubectl ").and_then(|rest| rest.strip_suffix(']'));
+        if let Some(more) = line.strip_prefix("> ") {
+            let _ = write!(step.command, "\n{more}");
+        } else if let Some(names) = names {
+            versions = names.split_whitespace().map(str::to_owned).collect();
+            step.variants.extend(versions.iter().map(|version| (version.clone(), String::new())));
+        } else if versions.is_empty() {
+            step.expected.push_str(line);
+            step.expected.push('\n');
+        } else {
+            for version in &versions {
+                let variant = step.variants.entry(version.clone()).or_default();
+                variant.push_str(line);
+                variant.push('\n');
+            }
+        }
+    }
+    for text in steps.iter_mut().flat_map(|step| std::iter::once(&mut step.expected).chain(step.variants.values_mut())) {
+        text.truncate(text.trim_end().len());
+    }
+    steps
 }
 
 impl Shell<'_> {
@@ -145,6 +192,7 @@ impl Shell<'_> {
             .env("HOME", self.folder)
             .env("TZ", "UTC")
             .env("KUBE_EDITOR", "true")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .output()
             .expect("sh runs");
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -167,6 +215,20 @@ impl Shell<'_> {
             std::thread::sleep(SETTLE_PAUSE);
         }
     }
+
+    /// What a command shows once it shows the same for a while.
+    fn settled(&self, command: &str) -> String {
+        let began = Instant::now();
+        let (mut shown, mut since) = (self.run(command), Instant::now());
+        while since.elapsed() < SETTLED && began.elapsed() < SETTLE_MAX {
+            std::thread::sleep(SETTLE_PAUSE);
+            let seen = self.run(command);
+            if seen != shown {
+                (shown, since) = (seen, Instant::now());
+            }
+        }
+        shown
+    }
 }
 
 #[cfg(test)]
@@ -181,5 +243,17 @@ mod tests {
         assert_eq!(story.steps.len(), 2);
         assert_eq!(story.steps[1].command, "cat <<X\nb\nX");
         assert_eq!(story.print(), text);
+    }
+
+    #[test]
+    fn clients_may_differ_in_words() {
+        let text = "# n: t\n# on: dev\n\n$ a\nnew\n[kubectl 1.27 1.33]\nold\n\n$ b\nsame\n";
+        let mut story = Story::parse(text);
+        assert_eq!(story.steps[0].expects("1.27"), "old");
+        assert_eq!(story.steps[0].expects("1.36"), "new");
+        assert_eq!(story.print(), text);
+        story.steps[1].take_over("1.27", false, "same".to_owned());
+        story.steps[0].take_over("1.33", false, "new".to_owned());
+        assert_eq!(story.print(), text.replace(" 1.33", ""));
     }
 }

@@ -1,0 +1,98 @@
+//! A client of the Kubernetes API for tests that need more than kubectl: one HTTP/1.1 connection, JSON in and out, and no
+//! second try, so that every answer and every broken connection is seen.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Where a cluster's API is and who asks.
+#[derive(Clone)]
+pub struct Access {
+    address: String,
+    tls: TlsConnector,
+}
+
+/// One connection.
+pub struct Api {
+    sender: SendRequest<Full<Bytes>>,
+    address: String,
+}
+
+impl Access {
+    /// Reads the cluster and the user of a kubeconfig as kontiki writes it.
+    ///
+    /// # Errors
+    /// It is another file.
+    pub fn read(kubeconfig: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(kubeconfig).context("reading the kubeconfig")?;
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
+            line.map(|value| value.trim_matches('"').to_owned()).with_context(|| format!("no {name}"))
+        };
+        let pem = |name: &str| -> Result<Vec<u8>> {
+            Ok(base64::engine::general_purpose::STANDARD.decode(field(name)?)?)
+        };
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&pem("certificate-authority-data")?)?)?;
+        let chain = vec![CertificateDer::from_pem_slice(&pem("client-certificate-data")?)?];
+        let key = PrivateKeyDer::from_pem_slice(&pem("client-key-data")?)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)?;
+        let server = field("server")?;
+        let address = server.strip_prefix("https://").context("an https server")?.to_owned();
+        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)) })
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn connect(&self) -> Result<Api> {
+        let tcp = TcpStream::connect(&self.address).await?;
+        tcp.set_nodelay(true)?;
+        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        let name = ServerName::try_from(host.to_owned())?;
+        let tls = self.tls.connect(name, tcp).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
+        // Its end is seen by the request that was waiting.
+        tokio::spawn(connection);
+        Ok(Api { sender, address: self.address.clone() })
+    }
+}
+
+impl Api {
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// The connection broke: whether the request took effect is not known.
+    pub async fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
+        self.sender.ready().await?;
+        let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.address)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(bytes))?;
+        let answer = self.sender.send_request(request).await?;
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        Ok((status, serde_json::from_slice(&bytes).context("a JSON answer")?))
+    }
+}

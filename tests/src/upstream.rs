@@ -1,0 +1,173 @@
+//! Upstream's own control plane as a peer: etcd, kube-apiserver, kube-controller-manager and kube-scheduler from the
+//! folder that `UPSTREAM` names (users find them in a Kubernetes release). The stories played there must show the same.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How long each part may take to answer.
+const START_MAX: Duration = Duration::from_secs(60);
+/// The administrator's token; the servers listen on loopback and end with the test.
+const TOKEN: &str = "upstream-peer-admin";
+
+/// A running control plane, stopped when dropped.
+pub struct Upstream {
+    parts: Vec<Child>,
+    folder: tempfile::TempDir,
+    /// The administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
+}
+
+/// The folder of upstream's binaries; `None` when it is not set.
+pub fn folder() -> Option<PathBuf> {
+    std::env::var_os("UPSTREAM").map(PathBuf::from)
+}
+
+impl Upstream {
+    /// Starts every part and waits until the API is ready.
+    ///
+    /// # Errors
+    /// A binary is missing or a part does not answer.
+    pub fn start(binaries: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let kubeconfig = folder.path().join("kubeconfig");
+        let mut upstream = Self { parts: Vec::new(), folder, kubeconfig };
+        let [etcd, peer, api] = free_ports()?;
+        upstream.start_etcd(binaries, etcd, peer)?;
+        upstream.write_keys()?;
+        upstream.start_api(binaries, etcd, api)?;
+        fs::write(&upstream.kubeconfig, kubeconfig_text(api))?;
+        upstream.wait_ready(api)?;
+        upstream.start_clients(binaries)?;
+        Ok(upstream)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn spawn(&mut self, binaries: &Path, name: &str, arguments: &[String]) -> Result<()> {
+        let log = fs::File::create(self.folder.path().join(format!("{name}.log")))?;
+        let child = Command::new(binaries.join(name))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{name} from {}", binaries.display()))?;
+        self.parts.push(child);
+        Ok(())
+    }
+
+    fn start_etcd(&mut self, binaries: &Path, client: u16, peer: u16) -> Result<()> {
+        let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let arguments = [
+            format!("--data-dir={}", self.path("etcd")),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+        ];
+        self.spawn(binaries, "etcd", &arguments)
+    }
+
+    fn write_keys(&self) -> Result<()> {
+        let key = Command::new("openssl").args(["genrsa", "2048"]).output().context("openssl makes the tokens' key")?;
+        fs::write(self.path("sa.key"), key.stdout)?;
+        fs::write(self.path("tokens"), format!("{TOKEN},kubernetes-admin,admin,system:masters\n"))?;
+        Ok(())
+    }
+
+    fn start_api(&mut self, binaries: &Path, etcd: u16, port: u16) -> Result<()> {
+        let arguments = [
+            format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--cert-dir={}", self.path("certs")),
+            format!("--token-auth-file={}", self.path("tokens")),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
+            format!("--service-account-key-file={}", self.path("sa.key")),
+            format!("--service-account-signing-key-file={}", self.path("sa.key")),
+        ];
+        self.spawn(binaries, "kube-apiserver", &arguments)
+    }
+
+    fn start_clients(&mut self, binaries: &Path) -> Result<()> {
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
+        let manager = [
+            kubeconfig.clone(),
+            "--leader-elect=false".to_owned(),
+            "--use-service-account-credentials=true".to_owned(),
+            format!("--service-account-private-key-file={}", self.path("sa.key")),
+            format!("--root-ca-file={}", self.path("certs/apiserver.crt")),
+            format!("--cert-dir={}", self.path("manager")),
+            "--secure-port=0".to_owned(),
+        ];
+        self.spawn(binaries, "kube-controller-manager", &manager)?;
+        let scheduler = [kubeconfig, "--leader-elect=false".to_owned(), "--secure-port=0".to_owned()];
+        self.spawn(binaries, "kube-scheduler", &scheduler)
+    }
+
+    fn wait_ready(&mut self, port: u16) -> Result<()> {
+        let began = Instant::now();
+        let url = format!("https://127.0.0.1:{port}/readyz");
+        loop {
+            let answer = Command::new("curl")
+                .args(["-sk", "-m", "2", "-H", &format!("Authorization: Bearer {TOKEN}"), &url])
+                .output()
+                .context("curl asks for readiness")?;
+            if answer.stdout == b"ok" {
+                return Ok(());
+            }
+            if began.elapsed() > START_MAX {
+                bail!("kube-apiserver is not ready:\n{}", self.tail("kube-apiserver"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn tail(&self, name: &str) -> String {
+        let mut text = String::new();
+        // The log is only for the message of a failure that is reported anyway.
+        let _ = fs::File::open(self.path(&format!("{name}.log"))).and_then(|mut log| log.read_to_string(&mut text));
+        let lines: Vec<&str> = text.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        for part in self.parts.iter_mut().rev() {
+            // Its data is thrown away, so it need not end in order.
+            let _ = part.kill();
+            let _ = part.wait();
+        }
+    }
+}
+
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let listeners = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+    let ports = listeners.iter().map(|listener| listener.local_addr().map(|address| address.port()));
+    let ports = ports.collect::<Result<Vec<_>, _>>()?;
+    ports.try_into().map_err(|_| anyhow::anyhow!("as many ports as listeners"))
+}
+
+fn kubeconfig_text(port: u16) -> String {
+    serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "upstream", "cluster": {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+        "users": [{"name": "admin", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "upstream", "context": {"cluster": "upstream", "user": "admin"}}],
+        "current-context": "upstream",
+    })
+    .to_string()
+}
