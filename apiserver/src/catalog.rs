@@ -159,18 +159,6 @@ impl Kind {
     pub fn is_stored(&self) -> bool {
         self.has_verb("get")
     }
-
-    /// The name under which the store indexes a selectable field of this kind.
-    pub fn stored_field(&self, field: &str) -> String {
-        if !self.converts {
-            return field.to_owned();
-        }
-        match field.strip_prefix("regarding.") {
-            Some(rest) => format!("involvedObject.{rest}"),
-            None if field == "reportingController" => "reportingComponent".to_owned(),
-            None => field.to_owned(),
-        }
-    }
 }
 
 /// What an object's bytes start with, up to the metadata object.

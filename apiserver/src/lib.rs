@@ -33,7 +33,6 @@ mod render;
 mod reply;
 mod request_info;
 mod reviews;
-mod selectors;
 mod server;
 mod status;
 mod yaml;

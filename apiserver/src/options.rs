@@ -3,11 +3,11 @@
 
 use crate::negotiate::{Format, PatchType};
 use crate::query::{Query, parse_int};
-use crate::selectors::{field as fields, label};
 use crate::status::{ApiError, ApiResult};
 use kinds::deletion::{self, Propagation};
 use kinds::field::{self, BadValue, Path};
 use schema::Tree;
+use schema::selectors::{SelectorError, fields, labels};
 use serde_json::json;
 
 /// What to do about unknown and duplicate fields of a body.
@@ -263,7 +263,7 @@ pub enum Match {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListOptions {
     /// Label selector.
-    pub labels: label::Selector,
+    pub labels: labels::Selector,
     /// Field selector.
     pub fields: fields::Selector,
     /// Raw resourceVersion, empty when unset.
@@ -285,8 +285,9 @@ pub struct ListOptions {
 impl ListOptions {
     /// Reads and checks the options of a list (or of a watch).
     pub fn parse(query: &Query, watch: bool) -> ApiResult<Self> {
-        let labels = label::Selector::parse(query.text("labelSelector")).map_err(ApiError::BadRequest)?;
-        let fields = fields::Selector::parse(query.text("fieldSelector")).map_err(ApiError::BadRequest)?;
+        let refused = |SelectorError(text)| ApiError::BadRequest(text);
+        let labels = labels::Selector::parse(query.text("labelSelector")).map_err(refused)?;
+        let fields = fields::Selector::parse(query.text("fieldSelector")).map_err(refused)?;
         let integer = |key: &str| query.first(key).map(parse_int).transpose().map_err(ApiError::BadRequest);
         let limit = integer("limit")?.unwrap_or(0).max(0);
         let timeout_seconds = integer("timeoutSeconds")?;

@@ -126,8 +126,8 @@ fn adjust_verb(method: &str, query: &Query, info: &mut RequestInfo) {
 
 /// The name an exact `metadata.name=X` field selector asks for.
 fn name_in_selector(selector: &str) -> Option<String> {
-    let fields = crate::selectors::field::Selector::parse(selector).ok()?;
-    fields.exact("metadata.name").filter(|name| !name.is_empty()).map(str::to_owned)
+    let fields = schema::selectors::fields::Selector::parse(selector).ok()?;
+    fields.required("metadata.name").filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 impl RequestInfo {

@@ -244,17 +244,8 @@ pub fn validate_field_manager(manager: &str, path: &Path) -> Vec<Error> {
     errors
 }
 
-/// When an object's owner references are looked through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// As the writer sent them.
-    Request,
-    /// After admission changed the object.
-    AfterMutation,
-}
-
 /// Drops owner references that repeat an earlier one, and tells the writer.
-pub fn dedup_owners(obj: &mut Value, moment: Moment) -> Option<String> {
+pub fn dedup_owners(obj: &mut Value) -> Option<String> {
     let owners = list_at(obj, "metadata.ownerReferences");
     let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
     let mut repeated: Vec<&str> = Vec::new();
@@ -268,12 +259,8 @@ pub fn dedup_owners(obj: &mut Value, moment: Moment) -> Option<String> {
     if repeated.is_empty() {
         return None;
     }
-    let moment = match moment {
-        Moment::Request => "",
-        Moment::AfterMutation => " after mutating admission happens",
-    };
     let warning = format!(
-        ".metadata.ownerReferences contains duplicate entries{moment}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
         repeated.join(", ")
     );
     set(obj, "metadata.ownerReferences", Value::Array(kept));

@@ -38,7 +38,7 @@ fn replay(case: &Value) -> Result<(), String> {
     let old = tree::at(case, "old");
     strategy.default(&mut object);
     let mut told: Vec<String> = strategy.deprecation().map(str::to_owned).into_iter().collect();
-    told.extend(meta::dedup_owners(&mut object, meta::Moment::Request));
+    told.extend(meta::dedup_owners(&mut object));
     if !strategy.resource().namespaced {
         write::match_namespace(&mut object, "").expect("clearing a namespace is always possible");
     }

@@ -30,11 +30,10 @@ impl Selection {
     /// Checks the field selector against the kind and translates it to the stored names.
     pub(super) fn new(context: &Context, kind: &Kind, mut options: ListOptions) -> ApiResult<Self> {
         for term in &mut options.fields.terms {
-            check_field(kind, &term.field)?;
-            term.field = kind.stored_field(&term.field);
+            term.field = stored_field(kind, &term.field)?;
         }
         let namespace = context.info.in_namespace.then(|| Arc::from(context.info.namespace.as_str()));
-        let selected = options.fields.exact("metadata.name").map(str::to_owned);
+        let selected = options.fields.required("metadata.name").map(str::to_owned);
         let name =
             if context.info.path_name.is_empty() { selected } else { Some(context.info.path_name.clone()) };
         Ok(Self { resource: kind.stored_as.clone(), namespace, name, options })
@@ -45,13 +44,13 @@ impl Selection {
         let key = &entry.object.key;
         let named = self.name.as_ref().is_none_or(|name| **name == *key.name);
         named
-            && self.options.labels.matches(&entry.object.labels)
+            && self.options.labels.matches(|key| entry.object.label(key).map(|value| &**value))
             && self.options.fields.matches(|field| field_value(entry, field))
     }
 
     /// Whether no selector narrows the list, so that what remains can be counted.
     fn is_whole(&self) -> bool {
-        self.options.labels.is_empty() && self.options.fields.is_empty() && self.name.is_none()
+        self.options.labels.is_everything() && self.options.fields.is_everything() && self.name.is_none()
     }
 
     /// Whether an object lies in the namespace asked for.
@@ -60,26 +59,23 @@ impl Selection {
     }
 }
 
-fn field_value<'a>(entry: &'a Entry, field: &str) -> &'a str {
-    match field {
+fn field_value<'a>(entry: &'a Entry, field: &str) -> Option<&'a str> {
+    Some(match field {
         "metadata.name" => &entry.object.key.name,
         "metadata.namespace" => &entry.object.key.namespace,
-        other => entry.object.attribute(other).map_or("", |value| value),
-    }
+        other => entry.object.attribute(other)?,
+    })
 }
 
-fn check_field(kind: &Kind, field: &str) -> ApiResult<()> {
-    let selectable = kind.strategy.selectable();
-    let known = field == "metadata.name"
-        || (field == "metadata.namespace" && kind.resource.namespaced)
-        || selectable.contains(&field);
-    if known {
-        return Ok(());
+/// The name under which a field is indexed, if selectors may name it.
+fn stored_field(kind: &Kind, field: &str) -> ApiResult<String> {
+    if let Some(stored) = kind.strategy.stored_field(field) {
+        return Ok(stored.to_owned());
     }
-    if selectable.is_empty() {
+    if kind.strategy.selectable().is_empty() {
         // Kinds without fields of their own share one conversion, which also knows the namespace of cluster-scoped kinds.
         if field == "metadata.namespace" {
-            return Ok(());
+            return Ok(field.to_owned());
         }
         let text = format!(
             "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
