@@ -167,7 +167,7 @@ fn deadline(query: &Query, long_running: bool) -> ApiResult<Option<Duration>> {
             Some(Duration::ZERO) => Ok(Some(most)),
             Some(asked) => Ok(Some(asked.min(most))),
             None => {
-                let quoted = crate::status::go_quote(text);
+                let quoted = schema::go::quote(text);
                 Err(ApiError::BadRequest(format!(
                     "invalid timeout specified in the request URL - time: invalid duration {quoted}"
                 )))

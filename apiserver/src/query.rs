@@ -2,7 +2,8 @@
 //! hold a semicolon are dropped, a boolean is true unless `0` or `false`.
 //! Decides nothing about which parameters exist.
 
-use crate::status::{ApiError, ApiResult, go_quote};
+use crate::status::{ApiError, ApiResult};
+use schema::go::quote;
 
 /// Decoded query parameters in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub fn parse_int(text: &str) -> Result<i64, String> {
 /// Parses as Go's `strconv.ParseUint(text, 10, 64)`, with its error text.
 pub fn parse_uint(text: &str) -> Result<u64, String> {
     if text.starts_with('+') {
-        return Err(format!("strconv.ParseUint: parsing {}: invalid syntax", go_quote(text)));
+        return Err(format!("strconv.ParseUint: parsing {}: invalid syntax", quote(text)));
     }
     text.parse::<u64>().map_err(|error| number_error("ParseUint", text, error.kind()))
 }
@@ -74,7 +75,7 @@ pub fn parse_uint(text: &str) -> Result<u64, String> {
 fn number_error(function: &str, text: &str, kind: &std::num::IntErrorKind) -> String {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
     let why = if matches!(kind, PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
-    format!("strconv.{function}: parsing {}: {why}", go_quote(text))
+    format!("strconv.{function}: parsing {}: {why}", quote(text))
 }
 
 /// Percent-decodes; `None` when an escape is broken.

@@ -4,12 +4,13 @@
 use crate::catalog::Kind;
 use crate::codec::{Codec, Content};
 use crate::negotiate::{Accepted, Format, Shape};
-use crate::status::{ApiError, ApiResult, go_quote};
+use crate::status::{ApiError, ApiResult};
 use crate::yaml;
 use bytes::Bytes;
 use jiff::Timestamp;
 use mvcc::{Entry, Revision};
 use schema::Tree;
+use schema::go::quote;
 use serde_json::{Map, json};
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ impl Include {
             "None" => Ok(Self::None),
             other => Err(ApiError::BadRequest(format!(
                 "Unable to convert to Table as requested: includeObject: Invalid value: {}: must be 'Metadata', 'Object', 'None', or empty",
-                go_quote(other)
+                quote(other)
             ))),
         }
     }

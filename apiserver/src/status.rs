@@ -4,6 +4,7 @@
 //! response and never knows which handler failed.
 
 use schema::Tree;
+use schema::go::quote;
 use serde_json::{Map, json};
 use std::fmt::Write as _;
 
@@ -225,7 +226,7 @@ pub fn aggregate(texts: &[String]) -> String {
 fn invalid_text(group: &str, kind: &str, name: &str, causes: &[Cause], joined: Option<&str>) -> String {
     let mut text = String::new();
     let qualified = GroupResource::new(group, kind);
-    write!(text, "{qualified} {} is invalid", go_quote(name)).expect("strings take every write");
+    write!(text, "{qualified} {} is invalid", quote(name)).expect("strings take every write");
     if let Some(joined) = joined {
         write!(text, ": {joined}").expect("strings take every write");
     } else if !causes.is_empty() {
@@ -243,31 +244,6 @@ fn invalid_text(group: &str, kind: &str, name: &str, causes: &[Cause], joined: O
         write!(text, ": {}", aggregate(&seen)).expect("strings take every write");
     }
     text
-}
-
-/// Quotes as Go's `%q`.
-pub fn go_quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                write!(out, "\\x{:02x}", c as u32).expect("strings take every write")
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 impl ApiError {
@@ -429,9 +405,9 @@ impl ApiError {
                 format!("{resource} is forbidden: {text}")
             }
             Self::Forbidden { resource, name, text, .. } => {
-                format!("{resource} {} is forbidden: {text}", go_quote(name))
+                format!("{resource} {} is forbidden: {text}", quote(name))
             }
-            Self::NotFound { resource, name } => format!("{resource} {} not found", go_quote(name)),
+            Self::NotFound { resource, name } => format!("{resource} {} not found", quote(name)),
             Self::RevisionTooLarge { asked, current } => {
                 format!("Timeout: Too large resource version: {asked}, current: {current}")
             }

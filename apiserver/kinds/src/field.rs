@@ -2,14 +2,12 @@
 //!
 //! The texts are part of the wire format: clients and tests compare them, so printing follows upstream to the letter.
 
-mod print;
-
 use std::fmt;
 
 use serde_json::Value;
 
-pub(crate) use print::is_printable;
-pub use print::{go_json, quote};
+pub(crate) use schema::go::is_printable;
+pub use schema::go::{json as go_json, quote};
 
 /// Where in an object a value stands, such as `spec.ports[0].name`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod scan;
 mod yaml;
 
 use crate::Tree;
+use crate::go::quote;
 use crate::node::Schema;
 
 /// How a body is written.
@@ -149,44 +150,12 @@ pub(crate) fn json_type(tree: &Tree) -> &'static str {
 
 /// The strict complaint about a field that the schema does not have.
 pub fn unknown_field(path: &str) -> String {
-    format!("unknown field {}", go_quoted(path))
+    format!("unknown field {}", quote(path))
 }
 
 /// The strict complaint about a field that stands twice.
 pub fn duplicate_field(path: &str) -> String {
-    format!("duplicate field {}", go_quoted(path))
-}
-
-/// A text as Go's `%q` prints it.
-pub fn go_quoted(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0b' => out.push_str("\\v"),
-            '\x0c' => out.push_str("\\f"),
-            other if (other as u32) < 0x20 || other == '\x7f' => {
-                write!(out, "\\x{:02x}", other as u32).expect("a string takes any text");
-            }
-            other
-                if (0x80..=0xa0).contains(&(other as u32))
-                    || matches!(other as u32, 0xad | 0x2028 | 0x2029 | 0xfeff) =>
-            {
-                write!(out, "\\u{:04x}", other as u32).expect("a string takes any text");
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
-    out
+    format!("duplicate field {}", quote(path))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub enum ScaleError {
     #[error("invalid value for IntOrString: invalid type: string is not a percentage")]
     NotAPercentage,
     /// A percent sign after something that is no number.
-    #[error("invalid value for IntOrString: invalid value {}: strconv.Atoi: parsing {}: invalid syntax", crate::decode::go_quoted(text), crate::decode::go_quoted(text.trim_end_matches('%')))]
+    #[error("invalid value for IntOrString: invalid value {}: strconv.Atoi: parsing {}: invalid syntax", crate::go::quote(text), crate::go::quote(text.trim_end_matches('%')))]
     NotANumber {
         /// The whole text.
         text: String,

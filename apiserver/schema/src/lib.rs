@@ -9,6 +9,7 @@ pub mod decode;
 pub mod default;
 mod equality;
 pub mod fields;
+pub mod go;
 pub mod intstr;
 mod node;
 pub mod openapi;

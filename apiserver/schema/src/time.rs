@@ -162,7 +162,7 @@ impl Reader<'_> {
     }
 
     fn quoted(&self, text: &str) -> String {
-        crate::decode::go_quoted(text)
+        crate::go::quote(text)
     }
 }
 

@@ -4,11 +4,12 @@
 
 use super::{Operation, Review};
 use crate::catalog;
-use crate::status::{ApiError, ApiResult, go_quote};
+use crate::status::{ApiError, ApiResult};
 use kinds::pod_security::{self as standards, Policy, Standard, Subject, details, reasons, violations};
 use kinds::{Subresource, tree};
 use mvcc::Key;
 use schema::Tree;
+use schema::go::quote;
 use std::collections::{BTreeMap, HashSet};
 
 /// Pods of a namespace that are looked at when it becomes stricter, as upstream.
@@ -46,8 +47,7 @@ fn pod(review: &Review<'_>, pod: &Tree, old: Option<&Tree>) -> ApiResult<()> {
         warn(review, &policy, &subject);
         return Ok(());
     }
-    let text =
-        format!("violates PodSecurity {}: {}", go_quote(&policy.enforce.to_string()), details(&broken));
+    let text = format!("violates PodSecurity {}: {}", quote(&policy.enforce.to_string()), details(&broken));
     Err(ApiError::forbidden(&review.kind.group_resource, tree::str_at(pod, "metadata.name"), text))
 }
 
@@ -73,7 +73,7 @@ fn warn(review: &Review<'_>, policy: &Policy, subject: &Subject<'_>) {
     let broken = violations(policy.warn, subject);
     if !broken.is_empty() {
         let text =
-            format!("would violate PodSecurity {}: {}", go_quote(&policy.warn.to_string()), details(&broken));
+            format!("would violate PodSecurity {}: {}", quote(&policy.warn.to_string()), details(&broken));
         review.context.warnings.add(text);
     }
 }
@@ -112,7 +112,7 @@ fn comments_on_pods(review: &Review<'_>, namespace: &str, standard: Standard) ->
         ));
     }
     if !by_reason.is_empty() {
-        let (namespace, standard) = (go_quote(namespace), go_quote(&standard.to_string()));
+        let (namespace, standard) = (quote(namespace), quote(&standard.to_string()));
         comments.push(format!(
             "existing pods in namespace {namespace} violate the new PodSecurity enforce level {standard}"
         ));

@@ -5,9 +5,10 @@ use super::location::{Location, Security, agent, escape, pod};
 use crate::context::Context;
 use crate::objects::Objects;
 use crate::registry::propose::linearizable;
-use crate::status::{ApiError, ApiResult, GroupResource, go_quote};
+use crate::status::{ApiError, ApiResult, GroupResource};
 use kinds::tree;
 use schema::Tree;
+use schema::go::quote;
 use std::net::IpAddr;
 
 /// Port of a scheme that names none.
@@ -38,7 +39,7 @@ impl<'a> Target<'a> {
     fn of(context: &'a Context, kind: &str) -> ApiResult<Self> {
         let text = &context.info.path_name;
         Self::parse(text)
-            .ok_or_else(|| ApiError::BadRequest(format!("invalid {kind} request {}", go_quote(text))))
+            .ok_or_else(|| ApiError::BadRequest(format!("invalid {kind} request {}", quote(text))))
     }
 
     /// Whoever is proxied to shows no certificate of ours, so none is asked for.
@@ -136,7 +137,7 @@ pub(super) async fn service(context: &Context) -> ApiResult<Location> {
         let absent = || {
             ApiError::Unavailable(format!(
                 "no service port {number} found for service {}",
-                go_quote(target.name)
+                quote(target.name)
             ))
         };
         tree::str_at(port.ok_or_else(absent)?, "name").clone_into(&mut port_name);
@@ -150,7 +151,7 @@ pub(super) async fn service(context: &Context) -> ApiResult<Location> {
         } else {
             context.info.path_name.as_str()
         };
-        return Err(ApiError::Unavailable(format!("no endpoints available for service {}", go_quote(asked))));
+        return Err(ApiError::Unavailable(format!("no endpoints available for service {}", quote(asked))));
     }
     let at = usize::try_from(context.server.seams.random.next() % candidates.len() as u64).unwrap_or(0);
     let (host, port) = candidates[at].clone();

@@ -6,8 +6,9 @@ use crate::codec::Content;
 use crate::context::Context;
 use crate::query::parse_uint;
 use crate::reply::Reply;
-use crate::status::{ApiError, ApiResult, go_quote};
+use crate::status::{ApiError, ApiResult};
 use mvcc::View;
+use schema::go::quote;
 
 /// Serves the object the path names.
 pub(super) async fn get(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
@@ -31,5 +32,5 @@ pub(super) async fn view(context: &Context) -> ApiResult<View> {
 /// A revision of a get or a watch; a bad one is a bare 500 upstream.
 pub(super) fn revision(text: &str) -> ApiResult<u64> {
     parse_uint(text)
-        .map_err(|why| ApiError::Plain(format!("resourceVersion: Invalid value: {}: {why}", go_quote(text))))
+        .map_err(|why| ApiError::Plain(format!("resourceVersion: Invalid value: {}: {why}", quote(text))))
 }

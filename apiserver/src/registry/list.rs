@@ -10,8 +10,9 @@ use crate::options::{ListOptions, Match};
 use crate::query::parse_uint;
 use crate::render::ListMeta;
 use crate::reply::{self, Reply};
-use crate::status::{ApiError, ApiResult, go_quote};
+use crate::status::{ApiError, ApiResult};
 use mvcc::{Entry, Key, Revision, View};
+use schema::go::quote;
 use std::sync::Arc;
 
 /// What a list, a watch or a deletecollection is about.
@@ -79,7 +80,7 @@ fn stored_field(kind: &Kind, field: &str) -> ApiResult<String> {
         }
         let text = format!(
             "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
-            go_quote(field)
+            quote(field)
         );
         return Err(ApiError::BadRequest(text));
     }
@@ -144,7 +145,7 @@ async fn view(context: &Context, selection: &Selection, token: Option<&Token>) -
     let revision = parse_uint(&options.revision).map_err(|why| {
         ApiError::BadRequest(format!(
             "invalid resource version: resourceVersion: Invalid value: {}: {why}",
-            go_quote(&options.revision)
+            quote(&options.revision)
         ))
     })?;
     if revision == 0 {

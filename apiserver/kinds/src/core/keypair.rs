@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn a_pair_is_told_from_strangers() {
         let pair = |name: &str| {
-            let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate can be made");
+            let made =
+                rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate can be made");
             (made.cert.pem(), made.signing_key.serialize_pem())
         };
         let ((certificate, key), (_, other)) = (pair("a"), pair("b"));

@@ -365,6 +365,6 @@ fn quoted(byte: u8) -> String {
     match byte {
         b'\'' => "'\\''".to_owned(),
         b'"' => "'\"'".to_owned(),
-        _ => format!("'{}'", crate::decode::go_quoted(&char::from(byte).to_string()).trim_matches('"')),
+        _ => format!("'{}'", crate::go::quote(&char::from(byte).to_string()).trim_matches('"')),
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
+use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use crate::{Object, Tree};
 
@@ -16,8 +16,11 @@ const DEPTH_MAX: usize = 1_000;
 /// Reads the first document. Beside the tree comes at most one complaint about duplicate keys.
 pub(super) fn read(bytes: &[u8]) -> Result<(Tree, Vec<String>), String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "yaml: invalid leading UTF-8 octet".to_owned())?;
+    let mut options = Options::default();
+    // Another crate of the build may have the parser report comments, up to a number of them.
+    options.set_emit_comments(false);
     let mut reader = Reader {
-        parser: Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        parser: Parser::new_from_str_with_options(text.strip_prefix('\u{feff}').unwrap_or(text), options),
         anchors: HashMap::new(),
         aliased: 0,
         depth: 0,
@@ -129,7 +132,7 @@ impl<'a> Reader<'a> {
             if object.contains_key(&key) {
                 let line = span.start.line();
                 self.duplicates
-                    .push(format!("  line {line}: key {} already set in map", super::go_quoted(&key)));
+                    .push(format!("  line {line}: key {} already set in map", crate::go::quote(&key)));
             }
             object.insert(key, value);
         }
@@ -268,6 +271,12 @@ fn said_by_go(error: &ScanError) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn comments_are_nothing() {
+        let text = format!("{}a: 1 # one\n# two\nb: 2\n", "# licence\n".repeat(200));
+        assert_eq!(read(text.as_bytes()), Ok((json!({"a": 1, "b": 2}), Vec::new())));
+    }
 
     #[test]
     fn scalars_follow_version_1_1() {

@@ -152,7 +152,7 @@ fn shown(value: &str) -> String {
 
 fn value_shown(value: &Tree) -> String {
     match value {
-        Tree::String(text) => crate::decode::go_quoted(text),
+        Tree::String(text) => crate::go::quote(text),
         other => other.to_string(),
     }
 }

@@ -287,7 +287,7 @@ fn decode_manager(entry: &Tree, index: usize) -> Result<Manager, String> {
         other => {
             return Err(format!(
                 "invalid fieldsType {} in managed fields entry {index}",
-                decode::go_quoted(other)
+                crate::go::quote(other)
             ));
         }
     }

@@ -121,7 +121,7 @@ impl Requirement {
         let mut invalid = |path: String, value: String, detail: &str| {
             problems.push(format!("{path}: Invalid value: {value}: {detail}"))
         };
-        let quoted = crate::decode::go_quoted;
+        let quoted = crate::go::quote;
         if let Some(detail) = joined(key_problems(&key)) {
             invalid("key".to_owned(), quoted(&key), &detail);
         }
@@ -171,7 +171,7 @@ impl Requirement {
             "Exists" => Operator::Exists,
             "DoesNotExist" => Operator::DoesNotExist,
             other => {
-                let quoted = crate::decode::go_quoted(other);
+                let quoted = crate::go::quote(other);
                 return Err(SelectorError(format!("{quoted} is not a valid label selector operator")));
             }
         };
@@ -280,7 +280,7 @@ impl Parser {
             return Err(format!("found '{key}', expected: identifier"));
         }
         if let Some(detail) = joined(key_problems(&key)) {
-            return Err(format!("<nil>: Invalid value: {}: {detail}", crate::decode::go_quoted(&key)));
+            return Err(format!("<nil>: Invalid value: {}: {detail}", crate::go::quote(&key)));
         }
         let alone = matches!(self.value_token().0, Token::End | Token::Comma);
         let (operator, values) = match (negated, alone) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::element;
 use crate::node::{List, ListKind, Schema, Shape};
-use crate::{Tree, decode};
+use crate::Tree;
 
 /// One finding: where, and what.
 type Finding = (String, String);
@@ -104,7 +104,7 @@ fn no_identity(kind: &ListKind, item: &Tree) -> String {
     match (kind, item) {
         (ListKind::Map(_), Tree::Null) => "associative list with keys may not have a null element".to_owned(),
         (ListKind::Map(keys), Tree::Object(_)) => {
-            let keys: Vec<String> = keys.iter().map(|key| decode::go_quoted(key)).collect();
+            let keys: Vec<String> = keys.iter().map(|key| crate::go::quote(key)).collect();
             format!(
                 "associative list with keys has an element that omits all key fields [{}] (and doesn't have default values for any key fields)",
                 keys.join(" ")
@@ -150,14 +150,14 @@ fn go_value(tree: &Tree) -> String {
 fn go_syntax(tree: &Tree) -> String {
     match tree {
         Tree::Null => "interface {}(nil)".to_owned(),
-        Tree::String(text) => decode::go_quoted(text),
+        Tree::String(text) => crate::go::quote(text),
         Tree::Array(items) => {
             format!("[]interface {{}}{{{}}}", items.iter().map(go_syntax).collect::<Vec<_>>().join(", "))
         }
         Tree::Object(object) => {
             let pairs: Vec<String> = object
                 .iter()
-                .map(|(key, value)| format!("{}:{}", decode::go_quoted(key), go_syntax(value)))
+                .map(|(key, value)| format!("{}:{}", crate::go::quote(key), go_syntax(value)))
                 .collect();
             format!("map[string]interface {{}}{{{}}}", pairs.join(", "))
         }

@@ -2,7 +2,7 @@
 
 use super::super::managers::{Manager, Operation};
 use super::super::set::Set;
-use crate::decode::go_quoted;
+use crate::go::quote;
 
 /// A field that another manager owns with another value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +40,9 @@ fn identity(manager: &Manager) -> (&str, Operation, &str, &str) {
 }
 
 fn called(manager: &Manager) -> String {
-    let mut text = go_quoted(&manager.name);
+    let mut text = quote(&manager.name);
     if !manager.subresource.is_empty() {
-        text.push_str(&format!(" with subresource {}", go_quoted(&manager.subresource)));
+        text.push_str(&format!(" with subresource {}", quote(&manager.subresource)));
     }
     if manager.operation == Operation::Update {
         text.push_str(&format!(" using {}", manager.api_version));

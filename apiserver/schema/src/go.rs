@@ -1,4 +1,5 @@
-//! How Go prints a value: `%q` for strings, `encoding/json` for everything else.
+//! How Go prints a value: `%q` for strings, `encoding/json` for everything else. Every room's error texts are written with
+//! these; reading is `decode`'s.
 
 use std::fmt::Write;
 
@@ -28,7 +29,7 @@ pub fn quote(text: &str) -> String {
 }
 
 /// Whether Go prints the character as it is.
-pub(crate) fn is_printable(character: char) -> bool {
+pub fn is_printable(character: char) -> bool {
     // Standing after a letter, a combining mark is not escaped for being one; what is escaped then is not printable.
     let mut pair = String::from("a");
     pair.push(character);
@@ -46,7 +47,7 @@ fn escape(quoted: &mut String, character: char) {
 }
 
 /// Go's `json.Marshal`: no blanks, and `<`, `>`, `&` escaped.
-pub fn go_json(value: &Value) -> String {
+pub fn json(value: &Value) -> String {
     let plain = value.to_string();
     if !plain.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
         return plain;
