@@ -49,9 +49,13 @@ impl Api {
                 answer.unwrap_or_else(|_| unanswered("deadline"))
             }
         };
-        match (answer, self.bug) {
-            (Answer::Unknown, Some(Bug::UnknownDenied)) => Answer::NotAppended("stopped"),
-            (answer, _) => answer,
+        match (answer, action, self.bug) {
+            (Answer::Unknown, _, Some(Bug::UnknownDenied)) => Answer::NotAppended("stopped"),
+            (Answer::Unknown, Action::Write(write), Some(Bug::UnknownRepeated)) => {
+                self.repeat(translate::transaction(call, write));
+                Answer::Unknown
+            }
+            (answer, ..) => answer,
         }
     }
 
@@ -91,11 +95,7 @@ impl Api {
             }
             _ => {}
         }
-        let proposed = self.store.propose(transaction.clone()).await;
-        if self.bug == Some(Bug::UnknownRepeated) && proposed == Err(ProposeError::Unknown) {
-            self.repeat(transaction);
-        }
-        match proposed {
+        match self.store.propose(transaction).await {
             Ok(Outcome::Applied { first, last, entries }) => {
                 let lag = u64::from(self.bug == Some(Bug::RevisionReused) && call % 20 == 0 && first.0 > 1);
                 let mut versions: Vec<Version> =

@@ -79,12 +79,12 @@ impl Plan {
 }
 
 fn fault(draw: &mut Stream) -> Fault {
-    match draw.within(0..=9) {
+    match draw.within(0..=11) {
         0 | 1 => Fault::Cut { torn: index(draw.within(0..=3)) },
         2..=4 => Fault::CutInCommit { torn: index(draw.within(0..=6)) },
-        5 => Fault::Fill { for_ms: draw.within(1..=3_000) },
-        6 => Fault::InputOutput,
-        7 | 8 => Fault::Slow { pause_ms: draw.within(5..=400), for_ms: draw.within(100..=2_000) },
+        5 | 6 => Fault::Fill { for_ms: draw.within(1..=3_000) },
+        7 | 8 => Fault::InputOutput,
+        9 | 10 => Fault::Slow { pause_ms: draw.within(5..=400), for_ms: draw.within(100..=2_000) },
         _ => Fault::Restart,
     }
 }
