@@ -11,7 +11,7 @@ pub mod field;
 pub mod meta;
 pub mod names;
 pub mod network;
-pub mod quantity;
+pub(crate) mod quantity;
 pub mod resource;
 pub mod selector;
 pub mod tree;

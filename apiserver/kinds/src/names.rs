@@ -3,6 +3,9 @@
 //! Every check returns what is wrong in words, one text per broken rule, and nothing when the value is fine. They tell
 //! nothing about where the value stands; callers pair the texts with a [`crate::field::Path`].
 
+/// Label keys and label values, as selectors read them too.
+pub use schema::selectors::names::{key_problems as qualified_name, value_problems as label_value};
+
 /// A check of an object's name. The second argument says that a suffix will be appended (`generateName`).
 pub type NameRule = fn(&str, bool) -> Vec<String>;
 
@@ -12,10 +15,6 @@ const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 const SUBDOMAIN_TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
 const RFC1035: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const RFC1035_TEXT: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character";
-const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
-const QUALIFIED_TEXT: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
-const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
-const LABEL_VALUE_TEXT: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
 const CONFIG_KEY_TEXT: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
 
@@ -68,62 +67,6 @@ pub fn dns_1035_label(value: &str) -> Vec<String> {
     }
     if !(is_label(value) && value.starts_with(|first: char| first.is_ascii_lowercase())) {
         errors.push(pattern(RFC1035_TEXT, RFC1035, &["my-name", "abc-123"]));
-    }
-    errors
-}
-
-/// A label key: an optional subdomain and slash, then a name of at most 63 bytes.
-pub fn qualified_name(value: &str) -> Vec<String> {
-    let mut errors = Vec::new();
-    let parts: Vec<&str> = value.split('/').collect();
-    let name = match parts.as_slice() {
-        [name] => *name,
-        [prefix, name] => {
-            if prefix.is_empty() {
-                errors.push("prefix part must be non-empty".to_owned());
-            } else {
-                errors.extend(prefix_errors(prefix));
-            }
-            *name
-        }
-        _ => {
-            let text = pattern(QUALIFIED_TEXT, QUALIFIED, QUALIFIED_EXAMPLES);
-            let hint = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
-            return vec![format!("a valid label key {text} {hint}")];
-        }
-    };
-    if name.is_empty() {
-        errors.push("name part must be non-empty".to_owned());
-    } else if name.len() > 63 {
-        errors.push(format!("name part {}", max_bytes(63)));
-    }
-    if !is_qualified_part(name) {
-        errors.push(format!("name part {}", pattern(QUALIFIED_TEXT, QUALIFIED, QUALIFIED_EXAMPLES)));
-    }
-    errors
-}
-
-const QUALIFIED_EXAMPLES: &[&str] = &["MyName", "my.name", "123-abc"];
-
-fn prefix_errors(prefix: &str) -> Vec<String> {
-    let mut errors = Vec::new();
-    if prefix.len() > 253 {
-        errors.push(format!("prefix part {}", max_bytes(253)));
-    }
-    if !is_subdomain(prefix) {
-        errors.push(format!("prefix part {}", pattern(SUBDOMAIN_TEXT, SUBDOMAIN, &["example.com"])));
-    }
-    errors
-}
-
-/// A label value: empty, or at most 63 bytes of a label key's characters.
-pub fn label_value(value: &str) -> Vec<String> {
-    let mut errors = Vec::new();
-    if value.len() > 63 {
-        errors.push(max_bytes(63));
-    }
-    if !value.is_empty() && !is_qualified_part(value) {
-        errors.push(pattern(LABEL_VALUE_TEXT, LABEL_VALUE, &["MyValue", "my_value", "12345"]));
     }
     errors
 }
@@ -298,12 +241,6 @@ fn is_label(value: &str) -> bool {
 
 fn is_subdomain(value: &str) -> bool {
     value.split('.').all(is_label)
-}
-
-fn is_qualified_part(value: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let edge = |character: char| character.is_ascii_alphanumeric();
-    value.bytes().all(inner) && value.starts_with(edge) && value.ends_with(edge)
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ pub fn carry_over(new: &mut Value, old: &Value, path: &str) {
 }
 
 /// Whether two trees hold equal values at a path. Absent, null, and empty lists, maps and objects are all equal, as Go's
-/// semantic equality has it.
+/// semantic equality has it, and quantities are compared by value: `1.500` is `1500m`.
 pub fn same_at(left: &Value, right: &Value, path: &str) -> bool {
     same(at(left, path), at(right, path))
 }
@@ -100,7 +100,10 @@ pub fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
         (None, None) => true,
         (Some(only), None) | (None, Some(only)) => is_empty(only),
         (Some(Value::Object(left)), Some(Value::Object(right))) => {
-            left.keys().chain(right.keys()).all(|key| same(left.get(key), right.get(key)))
+            left.keys().chain(right.keys()).all(|key| {
+                let (left, right) = (left.get(key), right.get(key));
+                same(left, right) || (holds_quantities(key) && same_quantities(left, right))
+            })
         }
         (Some(Value::Array(left)), Some(Value::Array(right))) => {
             left.len() == right.len()
@@ -108,6 +111,30 @@ pub fn same(left: Option<&Value>, right: Option<&Value>) -> bool {
         }
         (Some(left), Some(right)) => left == right || (is_empty(left) && is_empty(right)),
     }
+}
+
+/// Whether the fields of an object under this name are quantities, or stand beside one.
+fn holds_quantities(name: &str) -> bool {
+    matches!(
+        name,
+        "allocatable"
+            | "allocatedResources"
+            | "capacity"
+            | "emptyDir"
+            | "limits"
+            | "overhead"
+            | "requests"
+            | "resourceFieldRef"
+    )
+}
+
+fn same_quantities(left: Option<&Value>, right: Option<&Value>) -> bool {
+    let (Some(Value::Object(left)), Some(Value::Object(right))) = (left, right) else { return false };
+    let quantity = |value: Option<&Value>| schema::quantity::Quantity::from_tree(value?).ok();
+    left.keys().chain(right.keys()).all(|key| {
+        let (left, right) = (left.get(key), right.get(key));
+        same(left, right) || quantity(left).is_some_and(|left| Some(left) == quantity(right))
+    })
 }
 
 /// Whether a value is what an absent field would read as, scalars aside.
@@ -172,5 +199,19 @@ mod tests {
         assert!(same(Some(&left), Some(&right)));
         assert!(!same(Some(&json!({"a": 0})), Some(&right)));
         assert!(!same(Some(&json!([1])), Some(&json!([1, 2]))));
+    }
+
+    #[test]
+    fn quantities_are_equal_by_value() {
+        let check = |left: Value, right: Value, equal: bool| {
+            assert_eq!(same(Some(&left), Some(&right)), equal, "{left} {right}");
+        };
+        let limits = |cpu: &str| json!({"resources": {"limits": {"cpu": cpu}}});
+        check(limits("1.500"), limits("1500m"), true);
+        check(limits("1e3"), limits("1k"), true);
+        check(limits("1"), limits("1m"), false);
+        check(limits("1"), json!({"resources": {"limits": {"memory": "1"}}}), false);
+        check(json!({"emptyDir": {"sizeLimit": "1024Mi"}}), json!({"emptyDir": {"sizeLimit": "1Gi"}}), true);
+        check(json!({"annotations": {"cpu": "1e3"}}), json!({"annotations": {"cpu": "1k"}}), false);
     }
 }

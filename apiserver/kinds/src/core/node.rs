@@ -5,30 +5,20 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use crate::columns::{self, Column, or_none};
+use crate::core::pod::resource_math::is_counted;
 use crate::field::{self, BadValue, Error, Path};
 use crate::meta::{self, validate_label_name};
-use crate::names::{label_value, qualified_name, subdomain_rule};
+use crate::names::{label_value, subdomain_rule};
 use crate::network::{Strictness, cidr_warnings, parse_cidr_sloppy, validate_legacy_cidr};
-use crate::quantity::Quantity;
-use crate::tree::{at, bool_at, carry_over, entries_at, int_at, list_at, remove, set, str_at, strings_at};
+use crate::quantity;
+use crate::tree::{
+    at, bool_at, carry_over, entries_at, int_at, list_at, map_at, remove, set, str_at, strings_at,
+};
 use crate::{Resource, Strategy, Subresource};
 
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
-
-/// Resources of a node that are counted in whole pieces although their names are short.
-const COUNTED: &[&str] = &[
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    "services.loadbalancers",
-];
 
 const COLUMNS: &[Column] = &[
     Column::NAME,
@@ -255,27 +245,18 @@ fn validate_resources(obj: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
     for list in ["capacity", "allocatable"] {
         let path = Path::new("status").child(list);
-        for (name, value) in entries_at(obj, path.as_str()) {
+        for (name, value) in map_at(obj, path.as_str()).into_iter().flatten() {
             let path = path.child(name);
-            let quantity = Quantity::parse(value).unwrap_or(Quantity::ZERO);
-            if quantity.is_negative() {
+            let amount = quantity::of(value);
+            if quantity::is_negative(&amount) {
                 errors.push(field::invalid(&path, value, meta::NOT_NEGATIVE));
             }
-            if is_counted(name) && !quantity.is_whole() {
+            if is_counted(name) && !quantity::is_whole(&amount) {
                 errors.push(field::invalid(&path, value, "must be an integer"));
             }
         }
     }
     errors
-}
-
-/// Whether a resource comes in whole pieces: those of the list, and those with a domain of their own.
-fn is_counted(name: &str) -> bool {
-    let is_native = !name.contains('/') || name.contains("kubernetes.io/");
-    let is_extended = !is_native
-        && !name.starts_with("requests.")
-        && qualified_name(&format!("requests.{name}")).is_empty();
-    COUNTED.contains(&name) || is_extended
 }
 
 fn validate_features(obj: &Value) -> Vec<Error> {

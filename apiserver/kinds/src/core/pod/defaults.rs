@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::containers;
 use super::image;
-use super::quantity;
 use super::resource_defaults;
+use crate::quantity;
 use crate::tree::{at, at_mut, bool_at, int_at, list_at, list_at_mut, remove, set, set_default, str_at};
 
 /// Annotations that carried init containers before they had a field. They are dropped on sight.

@@ -21,7 +21,6 @@ pub mod logs;
 pub mod node_fit;
 mod overlaps;
 pub mod qos;
-pub(crate) mod quantity;
 mod resize;
 mod resource_defaults;
 pub(crate) mod resource_math;

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::quantity::{self, Quantity};
 use super::resource_math::{Resources, aggregate, is_pod_level, resources_at};
+use crate::quantity::{self, Quantity};
 use crate::tree::{map_at, str_at};
 
 /// Label that names a node's operating system.

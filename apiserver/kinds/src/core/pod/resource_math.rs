@@ -5,8 +5,22 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::containers::is_sidecar;
-use super::quantity::{self, Quantity};
+use crate::names::qualified_name;
+use crate::quantity::{self, Quantity};
 use crate::tree::{list_at, map_at};
+
+/// Unprefixed resources that come in whole numbers.
+const COUNTED: [&str; 9] = [
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
 
 /// Quantities by resource name.
 pub(crate) type Resources = BTreeMap<String, Quantity>;
@@ -77,6 +91,18 @@ pub(crate) fn is_huge_page(name: &str) -> bool {
 /// Whether the resource is Kubernetes' own: unprefixed, or in its namespace.
 pub(crate) fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// Whether the resource is one that someone other than Kubernetes has invented, such as `example.com/gpu`.
+pub(crate) fn is_extended(name: &str) -> bool {
+    !is_native(name)
+        && !name.starts_with("requests.")
+        && qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+/// Whether a resource comes in whole pieces: those of the list, and those with a domain of their own.
+pub(crate) fn is_counted(name: &str) -> bool {
+    COUNTED.contains(&name) || is_extended(name)
 }
 
 /// Whether a request may be smaller than the limit.

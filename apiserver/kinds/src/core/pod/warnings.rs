@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::containers as walk;
 use super::overlaps;
-use super::quantity;
 use super::validate::annotations::{APP_ARMOR, SECCOMP_CONTAINER, SECCOMP_POD, annotation};
 use crate::field::{Path, quote};
 use crate::names::label_value;
 use crate::network::ip_warning;
+use crate::quantity;
 use crate::tree::{at, entries_at, int_at, list_at, str_at, strings_at};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Path, invalid_each, label, mounts, qualified, subdomain, walk};
-use crate::core::pod::quantity::{self, Quantity};
 use crate::field::{self, Error};
 use crate::names::{config_key, environment_variable};
+use crate::quantity::{self, Quantity};
 use crate::tree::{at, list_at, str_at};
 
 /// Fields of the pod that a variable may show.

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::selectors::{label_keys, pod_affinity_terms};
 use super::{annotations, security, volumes};
 use crate::core::pod::containers::{each, is_sidecar};
-use crate::core::pod::quantity::{self, Quantity};
 use crate::core::pod::resource_math::is_huge_page;
 use crate::field::Path;
 use crate::names::label_value;
+use crate::quantity::{self, Quantity};
 use crate::selector::{Leniency, validate_label_selector};
 use crate::tree::{at, bool_at, list_at, map_at, str_at, strings_at};
 

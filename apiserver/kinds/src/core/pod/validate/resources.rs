@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::options::{Options, is_multiple_of_page};
 use super::{Path, Scope, claims};
-use crate::core::pod::quantity::{self, Quantity};
 use crate::core::pod::resource_math::{
-    aggregate, is_huge_page, is_native, is_pod_level, may_overcommit, resources_at,
+    aggregate, is_counted, is_extended, is_huge_page, is_native, is_pod_level, may_overcommit, resources_at,
 };
 use crate::field::{self, Error};
 use crate::meta;
 use crate::names::qualified_name;
+use crate::quantity::{self, Quantity};
 use crate::tree::{at, list_at, str_at};
 
 /// Unprefixed resource names upstream knows, quota's included.
@@ -37,19 +37,6 @@ const STANDARD: [&str; 20] = [
     "services.loadbalancers",
     "services.nodeports",
     "storage",
-];
-
-/// Unprefixed resources that come in whole numbers.
-const COUNTED: [&str; 9] = [
-    "configmaps",
-    "persistentvolumeclaims",
-    "pods",
-    "replicationcontrollers",
-    "resourcequotas",
-    "secrets",
-    "services",
-    "services.loadbalancers",
-    "services.nodeports",
 ];
 
 /// Whose resources are looked at.
@@ -170,7 +157,7 @@ fn entry(name: &str, amount: &Quantity, level: Level, path: &Path) -> Vec<Error>
     if quantity::is_negative(amount) {
         errors.push(field::invalid(path, amount.to_string(), meta::NOT_NEGATIVE));
     }
-    if (COUNTED.contains(&name) || is_extended(name)) && !quantity::is_whole(amount) {
+    if is_counted(name) && !quantity::is_whole(amount) {
         errors.push(field::invalid(path, amount.to_string(), "must be an integer"));
     }
     errors
@@ -206,13 +193,6 @@ fn pod_name(name: &str, path: &Path) -> Vec<Error> {
         errors.push(field::not_supported(path, name, &["cpu", "hugepages-", "memory"]));
     }
     errors
-}
-
-/// Whether the resource is one that someone other than Kubernetes has invented, such as `example.com/gpu`.
-fn is_extended(name: &str) -> bool {
-    !is_native(name)
-        && !name.starts_with("requests.")
-        && qualified_name(&format!("requests.{name}")).is_empty()
 }
 
 fn huge_page_amount(name: &str, amount: &Quantity, options: &Options, path: &Path) -> Option<Error> {

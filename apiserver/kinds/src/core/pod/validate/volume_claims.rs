@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{Path, invalid_each, label, subdomain};
-use crate::core::pod::quantity;
 use crate::field::{self, Error};
 use crate::meta::{validate_annotations, validate_labels};
 use crate::names::dns_subdomain;
+use crate::quantity;
 use crate::selector::{Leniency, validate_label_selector};
 use crate::tree::{at, map_at, str_at, strings_at};
 

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::mounts::{no_backsteps, relative_path, unreserved_path};
 use super::options::Options;
 use super::{Path, containers, env, invalid_each, label, projected, subdomain, volume_claims};
-use crate::core::pod::quantity;
 use crate::field::{self, Error};
 use crate::names::{dns_subdomain, inclusive_range};
+use crate::quantity;
 use crate::tree::{at, bool_at, entries_at, int_at, list_at, str_at, strings_at};
 
 /// The last file mode: 0777.
