@@ -90,14 +90,16 @@ impl Api {
         match self.bug {
             Some(Bug::GuardsIgnored) => transaction.preconditions.clear(),
             Some(Bug::FenceIgnored) => transaction.fence = None,
-            Some(Bug::RefusesWrongly) if call % 50 == 0 && !write.guards.is_empty() => {
+            Some(Bug::RefusesWrongly) if call.is_multiple_of(50) && !write.guards.is_empty() => {
                 return Answer::Refused { guard: 0 };
             }
             _ => {}
         }
         match self.store.propose(transaction).await {
             Ok(Outcome::Applied { first, last, entries }) => {
-                let lag = u64::from(self.bug == Some(Bug::RevisionReused) && call % 20 == 0 && first.0 > 1);
+                let lag = u64::from(
+                    self.bug == Some(Bug::RevisionReused) && call.is_multiple_of(20) && first.0 > 1,
+                );
                 let mut versions: Vec<Version> =
                     entries.iter().map(|entry| translate::version(entry)).collect();
                 versions.iter_mut().for_each(|version| version.revision -= lag);
@@ -162,7 +164,7 @@ impl Api {
 
     /// Watches.
     pub fn watch(&self, scope: &Scope, after: u64) -> Result<Watch, u64> {
-        if self.bug == Some(Bug::HistoryDenied) && after > 0 && after % 5 == 0 {
+        if self.bug == Some(Bug::HistoryDenied) && after > 0 && after.is_multiple_of(5) {
             return Err(after + 1);
         }
         let begins = match self.bug {

@@ -18,9 +18,9 @@ impl Stream {
     /// A stream for a task, from this one's seed and the task's name. Draws nothing from this one.
     pub fn named(&self, name: &str, number: u64) -> Self {
         // FNV-1a.
-        let hash = name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
         let mut stream = Self(self.0 ^ hash ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
         // The first output mixes the bits of seeds that lie side by side.
         Self(stream.draw())

@@ -66,10 +66,9 @@ fn precondition(guard: &Guard) -> Precondition {
             value: (*tag).into(),
         },
         Guard::NamespaceEmpty(namespace) => Precondition::NamespaceEmpty { namespace: (*namespace).into() },
-        Guard::RangeEmpty(resource, namespace) => Precondition::RangeEmpty {
-            resource: (*resource).into(),
-            namespace: Some(Arc::from(*namespace)),
-        },
+        Guard::RangeEmpty(resource, namespace) => {
+            Precondition::RangeEmpty { resource: (*resource).into(), namespace: Some(Arc::from(*namespace)) }
+        }
         Guard::Unchanged(scope, since) => {
             Precondition::Unchanged { range: interest(scope), since: Revision(*since) }
         }
@@ -138,9 +137,10 @@ pub fn seen(change: &Change) -> Seen {
 }
 
 fn parse(text: &str) -> Id {
-    let parsed = text.strip_prefix('#').and_then(|text| text.split_once('.')).and_then(|(call, step)| {
-        Some(Id { call: call.parse().ok()?, step: step.parse().ok()? })
-    });
+    let parsed = text
+        .strip_prefix('#')
+        .and_then(|text| text.split_once('.'))
+        .and_then(|(call, step)| Some(Id { call: call.parse().ok()?, step: step.parse().ok()? }));
     parsed.expect("the simulator wrote an id")
 }
 

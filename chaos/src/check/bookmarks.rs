@@ -27,10 +27,11 @@ fn told(timeline: &Timeline, segment: &Segment) -> Vec<Finding> {
                 findings.push((*index, format!("{} said {told}, then {revision}", segment.name())));
             }
             Said::Progress(revision) => {
-                let missing = timeline.facts.range(told + 1..=(*revision).max(told + 1)).find(|(at, fact)| {
-                    let due = **at <= *revision && !delivered.contains(*at);
-                    due && timeline.concerns(&segment.scope, **at, fact) == Some(true)
-                });
+                let missing =
+                    timeline.facts.range(told + 1..=(*revision).max(told + 1)).find(|(at, fact)| {
+                        let due = **at <= *revision && !delivered.contains(*at);
+                        due && timeline.concerns(&segment.scope, **at, fact) == Some(true)
+                    });
                 if let Some((missing, _)) = missing {
                     let text = format!("{} says {revision} before {missing}", segment.name());
                     findings.push((*index, text));

@@ -7,8 +7,12 @@ use crate::words::{Action, Answer, Place};
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let timeline = &evidence.timeline;
-    let ranges: Vec<(u64, u64)> =
-        timeline.calls.values().filter_map(|call| timeline.range(call)).filter(|(first, last)| first < last).collect();
+    let ranges: Vec<(u64, u64)> = timeline
+        .calls
+        .values()
+        .filter_map(|call| timeline.range(call))
+        .filter(|(first, last)| first < last)
+        .collect();
     let cut = |index: usize, revision: u64, what: &str| {
         let range = ranges.iter().find(|(first, last)| *first <= revision && revision < *last);
         range.map(|(first, last)| (index, format!("{what} {revision} lies inside {first}..{last}")))
@@ -19,7 +23,9 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
             Event::Booted { revision } => cut(index, *revision, "the boot's revision"),
             Event::WatchRefused { oldest, .. } => cut(index, *oldest, "the oldest revision"),
             Event::Answered { answer, .. } => match answer {
-                Answer::Found { at, .. } | Answer::Listed { at, .. } => cut(index, *at, "the view's revision"),
+                Answer::Found { at, .. } | Answer::Listed { at, .. } => {
+                    cut(index, *at, "the view's revision")
+                }
                 Answer::Compacted { oldest } => cut(index, *oldest, "the oldest revision"),
                 _ => None,
             },

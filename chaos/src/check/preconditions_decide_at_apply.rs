@@ -24,7 +24,13 @@ fn decided(evidence: &Evidence<'_>, call: &Call) -> Option<Finding> {
     None
 }
 
-fn wrongly_refused(timeline: &Timeline, call: &Call, write: &Write, end: usize, index: usize) -> Option<String> {
+fn wrongly_refused(
+    timeline: &Timeline,
+    call: &Call,
+    write: &Write,
+    end: usize,
+    index: usize,
+) -> Option<String> {
     let moments = timeline.observed_before(call.called)..=timeline.ceiling(end);
     let number = call.number;
     if let Some(guard) = write.guards.get(index) {

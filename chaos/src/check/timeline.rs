@@ -134,7 +134,8 @@ impl Timeline {
 
     /// Whether a reader at a revision may have found this. If not, what it should have found.
     pub fn agrees(&self, place: &Place, at: u64, found: Option<Version>) -> Result<(), String> {
-        let (known, told) = (self.state(place, at), found.map_or("nothing".into(), |found| found.to_string()));
+        let (known, told) =
+            (self.state(place, at), found.map_or("nothing".into(), |found| found.to_string()));
         match (known, found) {
             (Known::Unclear, _) | (Known::Absent, None) => Ok(()),
             (Known::Present(known), Some(found)) if known == found => Ok(()),
@@ -161,7 +162,8 @@ impl Timeline {
         if let Some((_, Answer::Applied { first, last, .. })) = &call.answer {
             return Some((*first, *last));
         }
-        let mut ids = self.applied.range(Id { call: call.number, step: 0 }..Id { call: call.number + 1, step: 0 });
+        let mut ids =
+            self.applied.range(Id { call: call.number, step: 0 }..Id { call: call.number + 1, step: 0 });
         let (id, revisions) = ids.next()?;
         let first = revisions.first()?.checked_sub(u64::from(id.step))?;
         Some((first, first + steps - 1))
@@ -263,7 +265,8 @@ impl Timeline {
     fn check_content(&mut self, index: usize, place: &Place, version: &Version) {
         let write = self.calls.get(&version.id.call).and_then(Call::write);
         let step = write.and_then(|write| write.steps.get(usize::from(version.id.step)));
-        let written = matches!(step, Some(Step::Put(at, content)) if at == place && *content == version.content);
+        let written =
+            matches!(step, Some(Step::Put(at, content)) if at == place && *content == version.content);
         if !written {
             self.conflicts.push((index, format!("nobody has written {place} {version} like this")));
         }

@@ -12,7 +12,8 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let deletions = timeline.facts.iter().filter(|(_, fact)| fact.deleted);
     let unexplained = deletions.filter(|(revision, fact)| !explained(timeline, **revision, fact));
     findings.extend(
-        unexplained.map(|(revision, fact)| (fact.seen, format!("nobody deleted {} at {revision}", fact.place))),
+        unexplained
+            .map(|(revision, fact)| (fact.seen, format!("nobody deleted {} at {revision}", fact.place))),
     );
     findings
 }
@@ -21,11 +22,8 @@ fn resolved(timeline: &Timeline, call: &Call, write: &Write) -> Vec<Finding> {
     let mut findings = Vec::new();
     let end = call.answer.as_ref().map_or(call.called, |(index, _)| *index);
     let Some((first, last)) = timeline.range(call) else { return findings };
-    match &call.answer {
-        Some((_, Answer::Refused { .. } | Answer::NotAppended(_))) => {
-            findings.push((end, format!("#{} failed and is there at {first}..{last}", call.number)));
-        }
-        _ => {}
+    if let Some((_, Answer::Refused { .. } | Answer::NotAppended(_))) = &call.answer {
+        findings.push((end, format!("#{} failed and is there at {first}..{last}", call.number)));
     }
     for ((step, number), revision) in write.steps.iter().zip(0..).zip(first..) {
         let id = Id { call: call.number, step: number };
