@@ -107,6 +107,8 @@ async fn a_caller_that_leaves_a_shutdown_leaves_the_store_whole() {
         () = std::future::ready(()) => {}
     }
     drop(store);
+    // The engine ends meanwhile.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
 
     assert_eq!(replica.propose(put("late", "v")).await, Err(ProposeError::Stopped));
     assert_eq!(replica.snapshot().await, Err(ReadError::Stopped));
