@@ -11,13 +11,11 @@ pub mod apply;
 mod compare;
 mod element;
 mod extract;
-mod filter;
 mod managers;
 mod set;
 mod shape;
 
 pub use compare::{Comparison, compare};
 pub use extract::of;
-pub use filter::Filter;
 pub use managers::{Manager, Operation, Version, Write, decode_managers, encode_managers, update_managers};
 pub use set::{FieldsError, Set};

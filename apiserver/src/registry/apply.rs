@@ -12,7 +12,7 @@ use crate::options::{FieldValidation, WriteOptions};
 use crate::registry::propose::ATTEMPTS_MAX;
 use crate::status::{ApiError, ApiResult, Cause};
 use kinds::{Subresource, tree};
-use schema::fields::Filter;
+use schema::fields::Set;
 use schema::fields::apply::{self, Applied, Apply, ApplyError};
 use schema::{Schema, Tree, decode};
 
@@ -91,9 +91,9 @@ impl Config {
         options: &WriteOptions,
         old: &Tree,
     ) -> ApiResult<Tree> {
-        let filter = managed::filter(kind, sub);
+        let reset = managed::reset_fields(kind, sub);
         let convert = |object: &Tree, from: &str, to: &str| in_version(kind, object, from, to);
-        let applied = self.run(context, Expected::of(kind), sub, options, old, &filter, &convert)?;
+        let applied = self.run(context, Expected::of(kind), sub, options, old, &reset, &convert)?;
         let mut tree = applied.object;
         if applied.changed {
             schema::default::apply(kind.schema, &mut tree);
@@ -135,7 +135,7 @@ impl Config {
     ) -> ApiResult<Tree> {
         let none = |_: &Tree, _: &str, _: &str| None;
         let applied =
-            self.run(context, expected, Subresource::Scale, options, old, &Filter::nothing(), &none)?;
+            self.run(context, expected, Subresource::Scale, options, old, &Set::default(), &none)?;
         Ok(applied.object)
     }
 
@@ -147,7 +147,7 @@ impl Config {
         sub: Subresource,
         options: &WriteOptions,
         old: &Tree,
-        filter: &Filter,
+        reset: &Set,
         convert: apply::Convert<'_>,
     ) -> ApiResult<Applied> {
         let request = Apply {
@@ -158,7 +158,7 @@ impl Config {
             kind: expected.kind,
             subresource: sub.as_str(),
             time: &clock::seconds(context.now),
-            filter,
+            reset,
             convert,
         };
         let applied = apply::apply(expected.schema, old, &self.tree, &request).map_err(refused)?;

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::options::WriteOptions;
 use kinds::{Subresource, tree};
 use schema::Tree;
-use schema::fields::{self, Filter, Set, Version, Write};
+use schema::fields::{self, Set, Version, Write};
 
 /// Records the creator.
 pub(crate) fn on_create(context: &Context, kind: &Kind, options: &WriteOptions, wanted: &mut Tree) {
@@ -40,7 +40,7 @@ pub(super) fn on_scale(
         api_version: &expected.api_version(),
         subresource: Subresource::Scale.as_str(),
         time: &clock::seconds(context.now),
-        filter: &Filter::nothing(),
+        reset: &Set::default(),
         others: &[],
     };
     fields::update_managers(expected.schema, Some(old), wanted, &write);
@@ -59,7 +59,7 @@ pub(super) fn on_request(
         api_version: &expected.api_version(),
         subresource: sub.as_str(),
         time: &clock::seconds(context.now),
-        filter: &Filter::nothing(),
+        reset: &Set::default(),
         others: &[],
     };
     fields::update_managers(expected.schema, None, wanted, &write);
@@ -95,25 +95,17 @@ fn record(
         api_version: &kind.api_version,
         subresource: sub.as_str(),
         time: &clock::seconds(context.now),
-        filter: &filter(kind, sub),
+        reset: &reset_fields(kind, sub),
         others: &others,
     };
     fields::update_managers(kind.schema, old, wanted, &write);
 }
 
-/// What a write through this part can come to own; the rest is reset.
-pub(super) fn filter(kind: &Kind, sub: Subresource) -> Filter {
+/// What a write through this part resets, so that nobody comes to own it that way.
+pub(super) fn reset_fields(kind: &Kind, sub: Subresource) -> Set {
     let plural = kind.resource.plural.as_str();
     let reset: &[&[&str]] = match (sub, plural) {
-        (Subresource::EphemeralContainers, _) => return Filter::Only(&[&["spec", "ephemeralContainers"]]),
-        (Subresource::Resize, _) => {
-            return Filter::Only(&[
-                &["spec", "containers", "*", "resources"],
-                &["spec", "containers", "*", "resizePolicy"],
-                &["spec", "initContainers", "*", "resources"],
-                &["spec", "initContainers", "*", "resizePolicy"],
-            ]);
-        }
+        (Subresource::EphemeralContainers | Subresource::Resize, _) => &[],
         (Subresource::Status, "pods") => {
             &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]
         }
@@ -126,7 +118,7 @@ pub(super) fn filter(kind: &Kind, sub: Subresource) -> Filter {
         _ if kind.subresource("status").is_some() => &[&["status"]],
         _ => &[],
     };
-    Filter::Without(Set::of_fields(reset))
+    Set::of_fields(reset)
 }
 
 /// Resources whose status keeps the whole metadata as it was.

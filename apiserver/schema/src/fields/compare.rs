@@ -28,6 +28,16 @@ impl Comparison {
         self.removed.is_empty() && self.modified.is_empty() && self.added.is_empty()
     }
 
+    /// Without the given paths and everything below them.
+    #[must_use]
+    pub fn without(&self, paths: &Set) -> Self {
+        Self {
+            removed: self.removed.recursive_difference(paths),
+            modified: self.modified.recursive_difference(paths),
+            added: self.added.recursive_difference(paths),
+        }
+    }
+
     fn attach(&mut self, element: &str, change: Change) {
         self.removed.attach(element, change.removed, change.below.removed);
         self.modified.attach(element, change.modified, change.below.modified);

@@ -3,7 +3,6 @@
 //! Decides how a plain write is booked. Never asks for the time: the caller says when the write happens.
 
 use super::compare::{Comparison, compare};
-use super::filter::Filter;
 use super::set::Set;
 use crate::decode;
 use crate::node::Schema;
@@ -61,8 +60,8 @@ pub struct Write<'a> {
     pub subresource: &'a str,
     /// Now, RFC 3339 in whole seconds.
     pub time: &'a str,
-    /// Fields that can be owned through this kind of write; `status` on the main resource cannot.
-    pub filter: &'a Filter,
+    /// Fields the resource resets in this kind of write (`status` on the main resource): nobody owns them through it.
+    pub reset: &'a Set,
     /// The two objects in other versions that entries may be written in.
     pub others: &'a [Version<'a>],
 }
@@ -102,7 +101,7 @@ pub fn update_managers(schema: &Schema, old: Option<&Tree>, new: &mut Tree, writ
             &nothing
         }
     };
-    let comparison = write.filter.comparison(&compare(schema, before, new));
+    let comparison = compare(schema, before, new).without(write.reset);
     if untouched && comparison.is_empty() {
         if let Some(live) = live {
             put_managers(new, live.clone());
@@ -156,7 +155,7 @@ fn take_from_others(managers: &mut Vec<Manager>, comparison: &Comparison, write:
             Some(at) => at,
             None => match write.others.iter().find(|other| other.api_version == manager.api_version) {
                 Some(other) => {
-                    let comparison = write.filter.comparison(&compare(other.schema, other.old, other.new));
+                    let comparison = compare(other.schema, other.old, other.new).without(write.reset);
                     versions.push((other.api_version, comparison));
                     versions.len() - 1
                 }

@@ -150,26 +150,6 @@ impl Set {
         Self(changed.filter(|(_, entry)| entry.own || !entry.below.is_empty()).collect())
     }
 
-    /// Paths that one of the patterns leads to or goes through. `*` stands for any element.
-    #[must_use]
-    pub fn only(&self, patterns: &[&[&str]]) -> Self {
-        self.kept(|element, entry| {
-            let name = element.strip_prefix("f:");
-            let rest: Vec<&[&str]> = patterns
-                .iter()
-                .filter_map(|pattern| pattern.split_first())
-                .filter(|(first, _)| **first == "*" || name == Some(**first))
-                .map(|(_, rest)| rest)
-                .collect();
-            if rest.is_empty() {
-                return Entry::default();
-            }
-            let whole = rest.iter().any(|rest| rest.is_empty());
-            let below = if whole { entry.below.clone() } else { entry.below.only(&rest) };
-            Entry { own: entry.own, below }
-        })
-    }
-
     /// With every declared field that a path goes through. Structs are in no set of their own accord.
     pub(super) fn with_structs(&self, schema: &Schema) -> Self {
         let fields: Option<&Struct> = shape::resolved(schema).as_struct();

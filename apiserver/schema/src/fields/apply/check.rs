@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::super::element;
-use crate::node::{List, ListKind, Schema, Shape};
 use crate::Tree;
+use crate::node::{List, ListKind, Schema, Shape};
 
 /// One finding: where, and what.
 type Finding = (String, String);

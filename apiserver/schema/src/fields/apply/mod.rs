@@ -18,7 +18,6 @@ mod prune;
 pub mod scale;
 
 use super::compare::compare;
-use super::filter::Filter;
 use super::managers::{
     Manager, Operation, decode_managers, encode_managers, never_owned, put_managers, take_managers,
 };
@@ -52,8 +51,8 @@ pub struct Apply<'a> {
     pub subresource: &'a str,
     /// Now, RFC 3339 in whole seconds.
     pub time: &'a str,
-    /// Fields that can be owned this way.
-    pub filter: &'a Filter,
+    /// Fields the resource resets in this kind of write: nobody owns them through it.
+    pub reset: &'a Set,
     /// Other versions of the object.
     pub convert: Convert<'a>,
 }
@@ -176,7 +175,7 @@ impl Attempt<'_> {
             managers.iter().filter_map(|manager| self.reconciled(manager)).collect();
         let last = managers.iter().position(|manager| manager.is_same(&self.applier(Set::default())));
         let last = last.map(|at| managers.remove(at));
-        let mut applier = self.applier(self.apply.filter.set(&of(self.schema, self.config)));
+        let mut applier = self.applier(of(self.schema, self.config).recursive_difference(self.apply.reset));
         let mut merged = merge::merge(self.schema, self.live, self.config);
         managers.push(applier.clone());
         if let Some(last) = &last {
@@ -209,7 +208,7 @@ impl Attempt<'_> {
                         continue;
                     };
                     let Some((_, new)) = self.in_version(merged, &manager.api_version) else { continue };
-                    let changes = self.apply.filter.comparison(&compare(schema, &live, &new));
+                    let changes = compare(schema, &live, &new).without(self.apply.reset);
                     comparisons.push((manager.api_version.clone(), changes));
                     comparisons.len() - 1
                 }
@@ -244,8 +243,7 @@ impl Attempt<'_> {
 
     /// The owner of all there is in an object that nobody has managed yet.
     fn before_first(&self) -> Vec<Manager> {
-        let changes = compare(self.schema, &decode::zero(self.schema), self.live);
-        let changes = self.apply.filter.comparison(&changes);
+        let changes = compare(self.schema, &decode::zero(self.schema), self.live).without(self.apply.reset);
         let fields = changes.modified.union(&changes.added).difference(&never_owned());
         if fields.is_empty() {
             return Vec::new();

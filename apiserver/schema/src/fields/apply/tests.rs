@@ -34,7 +34,7 @@ impl Story {
 
     fn try_apply(&mut self, manager: &str, force: bool, config: Tree) -> Result<bool, ApplyError> {
         let time = self.tick();
-        let filter = Filter::Without(Set::of_fields(&[&["status"]]));
+        let reset = Set::of_fields(&[&["status"]]);
         let mut config = config;
         config["apiVersion"] = json!(self.api_version());
         config["kind"] = json!(self.kind);
@@ -47,7 +47,7 @@ impl Story {
             kind: self.kind,
             subresource: "",
             time: &time,
-            filter: &filter,
+            reset: &reset,
             convert: &|_, _, _| None,
         };
         let live = self.live.clone().unwrap_or_else(|| decode::zero(self.schema()));
@@ -82,14 +82,14 @@ impl Story {
         change(&mut new);
         decode::conform(self.schema(), &mut new).expect("of the kind");
         crate::default::apply(self.schema(), &mut new);
-        let (time, filter) = (self.tick(), Filter::nothing());
+        let (time, reset) = (self.tick(), Set::default());
         let api_version = self.api_version();
         let write = Write {
             manager,
             api_version: &api_version,
             subresource: "",
             time: &time,
-            filter: &filter,
+            reset: &reset,
             others: &[],
         };
         update_managers(self.schema(), self.live.as_ref(), &mut new, &write);
@@ -309,7 +309,7 @@ fn managers_and_other_kinds_in_a_configuration_are_refused() {
         assert_eq!(refused, "metadata.managedFields must be nil");
     }
     let check = |config: Tree, expected: &str| {
-        let filter = Filter::nothing();
+        let reset = Set::default();
         let request = Apply {
             manager: "m",
             force: false,
@@ -318,7 +318,7 @@ fn managers_and_other_kinds_in_a_configuration_are_refused() {
             kind: "ConfigMap",
             subresource: "",
             time: "",
-            filter: &filter,
+            reset: &reset,
             convert: &|_, _, _| None,
         };
         let schema = crate::kind("", "v1", "ConfigMap").expect("a built-in kind");

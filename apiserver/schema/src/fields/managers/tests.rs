@@ -31,13 +31,13 @@ impl Written {
         let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
         self.clock += 1;
         let time = format!("2025-01-01T00:00:{:02}Z", self.clock);
-        let filter = Filter::Without(Set::of_fields(reset));
+        let reset = Set::of_fields(reset);
         let write = Write {
             manager,
             api_version: &api_version,
             subresource,
             time: &time,
-            filter: &filter,
+            reset: &reset,
             others: &[],
         };
         update_managers(schema, self.live.as_ref(), &mut new, &write);
