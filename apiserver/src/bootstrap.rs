@@ -1,6 +1,7 @@
 //! What every cluster has from its first minute: system namespaces, bootstrap
-//! roles, the `kubernetes` Service with its endpoints. Creates what is absent;
-//! never touches what somebody changed.
+//! roles, the `kubernetes` Service with its endpoints. Creates what is absent
+//! and puts back what a shipped role or binding has lost; never takes away or
+//! changes what somebody added.
 
 use crate::catalog::{self, Kind};
 use crate::context::{Context, Warnings};
@@ -10,6 +11,7 @@ use crate::registry;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
 use crate::status::{ApiError, ApiResult};
+use access::bootstrap::{Reconciled, reconcile};
 use access::{UserInfo, groups, users};
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Method};
@@ -69,36 +71,49 @@ async fn create(server: &Arc<Inner>, mut object: Tree) -> ApiResult<()> {
         tree::str_at(&object, "metadata.namespace"),
         tree::str_at(&object, "metadata.name"),
     );
-    if let Some(entry) = server.store.view().get(&key) {
-        return refresh(server, kind, &entry, object).await;
-    }
     schema::decode::conform(kind.schema, &mut object)
         .map_err(|error| ApiError::Internal(error.to_string()))?;
     schema::default::apply(kind.schema, &mut object);
     kind.strategy.default(&mut object);
+    if let Some(entry) = server.store.view().get(&key) {
+        let stored = server.codec.tree(kind, &entry, entry.revision)?;
+        match completed(kind, stored, &object) {
+            Reconciled::Keep => return Ok(()),
+            Reconciled::Update(tree) => {
+                let operation = Operation::Put(server.codec.object(kind, key, &tree)?);
+                return replace(server, &entry, operation).await;
+            }
+            Reconciled::Recreate(_) => replace(server, &entry, Operation::Delete(key)).await?,
+        }
+    }
     let options =
         WriteOptions { dry_run: false, field_manager: String::new(), validation: FieldValidation::Ignore };
     registry::create_tree(&context, kind, object, &options).await.map(drop)
 }
 
-/// The servers' own endpoints follow their addresses; everything else stays as somebody left it.
-async fn refresh(server: &Arc<Inner>, kind: &'static Kind, entry: &Entry, mut object: Tree) -> ApiResult<()> {
+/// What to do about an object that is there. The servers' own endpoints follow their addresses, and roles and bindings
+/// get back what they lack; everything else stays as somebody left it.
+fn completed(kind: &Kind, mut stored: Tree, shipped: &Tree) -> Reconciled {
     let parts: &[&str] = match kind.resource.plural.as_str() {
+        "clusterroles" | "clusterrolebindings" | "roles" | "rolebindings" => {
+            return reconcile(&stored, shipped);
+        }
         "endpoints" => &["subsets"],
         "endpointslices" => &["endpoints", "ports"],
-        _ => return Ok(()),
+        _ => return Reconciled::Keep,
     };
-    schema::decode::conform(kind.schema, &mut object)
-        .map_err(|error| ApiError::Internal(error.to_string()))?;
-    let mut stored = server.codec.tree(kind, entry, entry.revision)?;
-    if parts.iter().all(|part| tree::same_at(&stored, &object, part)) {
-        return Ok(());
+    if parts.iter().all(|part| tree::same_at(&stored, shipped, part)) {
+        return Reconciled::Keep;
     }
-    parts.iter().for_each(|part| tree::carry_over(&mut stored, &object, part));
-    let key = entry.object.key.clone();
+    parts.iter().for_each(|part| tree::carry_over(&mut stored, shipped, part));
+    Reconciled::Update(stored)
+}
+
+/// Writes over, or deletes, what was read.
+async fn replace(server: &Inner, entry: &Entry, operation: Operation) -> ApiResult<()> {
     let transaction = Transaction {
-        preconditions: vec![Precondition::AtRevision(key.clone(), entry.revision)],
-        operations: vec![Operation::Put(server.codec.object(kind, key, &stored)?)],
+        preconditions: vec![Precondition::AtRevision(entry.object.key.clone(), entry.revision)],
+        operations: vec![operation],
         fence: None,
     };
     match server.store.propose(transaction).await {

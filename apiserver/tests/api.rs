@@ -295,3 +295,58 @@ async fn a_watch_ends_when_the_server_stops() {
     assert!(ended.expect("the stream ends").is_ok());
     assert!(!cluster.api.ready());
 }
+
+/// Rules taken apart, as they are put back: a group, a resource and a verb each.
+fn single_rights(rules: &Value) -> Vec<Value> {
+    let mut rights = Vec::new();
+    let list = |rule: &Value, name: &str| rule[name].as_array().cloned().unwrap_or_default();
+    for rule in rules.as_array().expect("rules") {
+        for group in list(rule, "apiGroups") {
+            for resource in list(rule, "resources") {
+                rights.extend(
+                    list(rule, "verbs")
+                        .into_iter()
+                        .map(|verb| json!({"verbs": [verb], "apiGroups": [group], "resources": [resource]})),
+                );
+            }
+        }
+    }
+    rights
+}
+
+/// Roles of an older version, or ones somebody took a rule from, are completed at the next start. What was added stays,
+/// and the annotation says hands off.
+#[tokio::test]
+async fn a_start_puts_back_what_shipped_roles_lack() {
+    const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    let cluster = Cluster::start().await;
+    let read = async |path: String| cluster.must("GET", &path, Value::Null).await;
+    let own = json!({"verbs": ["get"], "apiGroups": ["own"], "resources": ["own"]});
+    let shipped = read(format!("{ROLES}/system:node-proxier")).await["rules"].clone();
+    cluster.must("PATCH", &format!("{ROLES}/system:node-proxier"), json!({"rules": [own]})).await;
+    let hands_off = json!({"rules": [], "metadata": {"annotations": {
+        "rbac.authorization.kubernetes.io/autoupdate": "false",
+    }}});
+    cluster.must("PATCH", &format!("{ROLES}/system:basic-user"), hands_off).await;
+    let binding = read(format!("{BINDINGS}/system:discovery")).await;
+    let mut other = json!({"metadata": {"name": "system:discovery"}, "subjects": []});
+    other["roleRef"] =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"});
+    cluster.must("DELETE", &format!("{BINDINGS}/system:discovery"), Value::Null).await;
+    cluster.must("POST", BINDINGS, other).await;
+    let untouched = read(format!("{ROLES}/admin")).await;
+
+    cluster.api.bootstrap().await;
+
+    let rules = read(format!("{ROLES}/system:node-proxier")).await["rules"].clone();
+    let rules = rules.as_array().expect("rules");
+    assert_eq!(rules[0], own);
+    assert_eq!(rules[1..], single_rights(&shipped));
+    let kept = read(format!("{ROLES}/system:basic-user")).await;
+    assert!(kept["rules"].as_array().is_none_or(Vec::is_empty), "{kept}");
+    let rebound = read(format!("{BINDINGS}/system:discovery")).await;
+    assert_eq!(rebound["roleRef"], binding["roleRef"]);
+    assert_eq!(rebound["subjects"], binding["subjects"]);
+    assert_eq!(read(format!("{ROLES}/admin")).await, untouched);
+}
