@@ -8,6 +8,7 @@
 
 pub mod scheduler;
 
+mod aggregation;
 mod catalog;
 mod deployment;
 mod endpoints;
@@ -41,6 +42,8 @@ pub enum Controller {
     ServiceAccount,
     /// The ConfigMap with the cluster's CA in each namespace.
     RootCa,
+    /// The rules of ClusterRoles that gather those of others.
+    ClusterRoleAggregation,
     /// Deletes what has lost its owners.
     GarbageCollector,
     /// Rolls deployments.
@@ -59,10 +62,11 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 10] = [
+    pub const ALL: [Controller; 11] = [
         Controller::Namespace,
         Controller::ServiceAccount,
         Controller::RootCa,
+        Controller::ClusterRoleAggregation,
         Controller::GarbageCollector,
         Controller::Deployment,
         Controller::ReplicaSet,
@@ -139,6 +143,9 @@ fn start(
     }
     if wanted(Controller::RootCa) {
         rootca::start(&mut house, &namespaces, options.root_ca_pem.clone());
+    }
+    if wanted(Controller::ClusterRoleAggregation) {
+        aggregation::start(&mut house);
     }
     if wanted(Controller::GarbageCollector) {
         garbage::start(&mut house, emptied);

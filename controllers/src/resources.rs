@@ -8,6 +8,8 @@ pub(crate) static NODES: Resource = Resource::cluster("", "v1", "nodes", "Node")
 pub(crate) static SERVICES: Resource = Resource::namespaced("", "v1", "services", "Service");
 pub(crate) static ENDPOINTS: Resource = Resource::namespaced("", "v1", "endpoints", "Endpoints");
 pub(crate) static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+pub(crate) static CLUSTER_ROLES: Resource =
+    Resource::cluster("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole");
 pub(crate) static SERVICE_ACCOUNTS: Resource =
     Resource::namespaced("", "v1", "serviceaccounts", "ServiceAccount");
 pub(crate) static REPLICA_SETS: Resource = Resource::namespaced("apps", "v1", "replicasets", "ReplicaSet");

@@ -188,7 +188,29 @@ impl Client {
             PatchKind::Strategic => "application/strategic-merge-patch+json",
         };
         let path = resource.path(namespace, name, subresource);
-        let mut request = request("PATCH", &path, None, encode(patch));
+        self.send_patch(&path, content_type, patch).await
+    }
+
+    /// Applies what `manager` wants of a cluster-scoped or namespaced object, and takes over what another one owns of it.
+    pub async fn apply(
+        &self,
+        resource: &Resource,
+        (namespace, name): (&str, &str),
+        manager: &str,
+        object: &Value,
+    ) -> Result<Value, kube::Error> {
+        let query = [("fieldManager", manager), ("force", "true")];
+        let path = with_query(resource.path(namespace, name, ""), &query);
+        self.send_patch(&path, "application/apply-patch+yaml", object).await
+    }
+
+    async fn send_patch(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        patch: &Value,
+    ) -> Result<Value, kube::Error> {
+        let mut request = request("PATCH", path, None, encode(patch));
         let value = http::HeaderValue::from_static(content_type);
         request.headers_mut().insert(http::header::CONTENT_TYPE, value);
         self.inner.request(request).await
