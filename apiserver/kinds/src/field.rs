@@ -284,11 +284,6 @@ pub fn invalid(field: &Path, value: impl Into<BadValue>, detail: impl Into<Strin
     error(ErrorType::Invalid, field, value.into(), detail)
 }
 
-/// The value has the wrong type.
-pub fn type_invalid(field: &Path, value: impl Into<BadValue>, detail: impl Into<String>) -> Error {
-    error(ErrorType::TypeInvalid, field, value.into(), detail)
-}
-
 /// The value is not one of `supported`, which is printed in the given order.
 pub fn not_supported(field: &Path, value: impl Into<BadValue>, supported: &[&str]) -> Error {
     let detail = if supported.is_empty() {
@@ -308,17 +303,6 @@ pub fn forbidden(field: &Path, detail: impl Into<String>) -> Error {
 /// The value has more than `max` bytes.
 pub fn too_long(field: &Path, max: usize) -> Error {
     error(ErrorType::TooLong, field, BadValue::Omitted, at_most(max, "byte"))
-}
-
-/// The value has more than `max` characters.
-pub fn too_long_characters(field: &Path, max: usize) -> Error {
-    error(ErrorType::TooLong, field, BadValue::Omitted, at_most(max, "character"))
-}
-
-/// The value has fewer than `min` characters.
-pub fn too_short(field: &Path, min: usize) -> Error {
-    let unit = if min == 1 { "character" } else { "characters" };
-    error(ErrorType::TooShort, field, BadValue::Omitted, format!("must be at least {min} {unit}"))
 }
 
 /// The list has `actual` items, more than `max`.

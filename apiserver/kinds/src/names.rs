@@ -46,19 +46,6 @@ pub fn dns_subdomain(value: &str) -> Vec<String> {
     errors
 }
 
-/// An RFC 1123 subdomain with a leading `*.`.
-pub fn wildcard_subdomain(value: &str) -> Vec<String> {
-    const TEXT: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character";
-    let mut errors = Vec::new();
-    if value.len() > 253 {
-        errors.push(max_characters(253));
-    }
-    if !value.strip_prefix("*.").is_some_and(is_subdomain) {
-        errors.push(pattern(TEXT, &format!(r"\*\.{SUBDOMAIN}"), &["*.example.com"]));
-    }
-    errors
-}
-
 /// An RFC 1035 label, at most 63 characters.
 pub fn dns_1035_label(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -93,17 +80,6 @@ pub fn parent_directory(value: &str) -> Option<String> {
         _ if value.starts_with("..") => Some("must not start with '..'".to_owned()),
         _ => None,
     }
-}
-
-/// A C identifier.
-pub fn c_identifier(value: &str) -> Vec<String> {
-    const TEXT: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'";
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let starts_well = value.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-    if starts_well && value.bytes().all(allowed) {
-        return Vec::new();
-    }
-    vec![pattern(TEXT, "[A-Za-z_][A-Za-z0-9_]*", &["my_name", "MY_NAME", "MyName"])]
 }
 
 /// An environment variable's name: printable ASCII other than `=`.
@@ -181,11 +157,6 @@ pub fn label_rule(name: &str, prefix: bool) -> Vec<String> {
     dns_label(&masked(name, prefix))
 }
 
-/// [`NameRule`] for RFC 1035 labels.
-pub fn rfc1035_rule(name: &str, prefix: bool) -> Vec<String> {
-    dns_1035_label(&masked(name, prefix))
-}
-
 /// [`NameRule`] for anything that fits a path segment.
 pub fn path_segment_rule(name: &str, prefix: bool) -> Vec<String> {
     if !prefix && (name == "." || name == "..") {
@@ -229,11 +200,6 @@ pub fn max_characters(max: usize) -> String {
     format!("must be no more than {max} characters")
 }
 
-/// The text of a value that is too long in bytes.
-pub fn max_bytes(max: usize) -> String {
-    format!("must be no more than {max} bytes")
-}
-
 fn is_label(value: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !value.is_empty() && value.bytes().all(inner) && !value.starts_with('-') && !value.ends_with('-')
@@ -261,12 +227,10 @@ mod tests {
         let long = "a".repeat(64);
         check(dns_label, &["a", "a-b", "1"], &["", "A", "-a", "a-", "a.b", &long]);
         check(dns_subdomain, &["a", "a.b", "1.2.3.4"], &["", "a..b", "a_b", "a.B", "a.-b"]);
-        check(wildcard_subdomain, &["*.a"], &["a.b", "*", "*.*.a"]);
         check(dns_1035_label, &["a1"], &["1a", ""]);
         check(qualified_name, &["a", "A_b.c", "x.y/z"], &["", "/a", "a/", "a/b/c", "X/y", "-a", &long]);
         check(label_value, &["", "a", "A.b_c"], &["-", "a b", &long]);
         check(config_key, &["a", ".a", "A_b-c"], &["", ".", "..", "..a", "a/b"]);
-        check(c_identifier, &["_a1"], &["", "1a", "a-b"]);
         check(port_name, &["http", "a-1"], &["", "1", "a--b", "-a", "A", "abcdefghijklmnop"]);
         check(percent, &["0%", "100%"], &["", "%", "1", "-1%"]);
     }

@@ -157,17 +157,6 @@ pub fn validate_legacy_cidr(path: &Path, value: &str, strictness: Strictness, st
     if stored.contains(&value) { Vec::new() } else { parse_cidr(path, value, strictness).1 }
 }
 
-/// Everything wrong with a CIDR in a newer field: it must be canonical.
-pub fn validate_cidr(path: &Path, value: &str) -> Vec<Error> {
-    let (cidr, mut errors) = parse_cidr(path, value, Strictness::Strict);
-    if let (Some((ip, length)), true) = (cidr, errors.is_empty())
-        && format!("{ip}/{length}") != value
-    {
-        errors.push(field::invalid(path, value, format!("must be in canonical form (\"{ip}/{length}\")")));
-    }
-    errors
-}
-
 /// Everything wrong with an address traffic is sent to: it must lead somewhere in the network.
 pub fn validate_endpoint_ip(path: &Path, value: &str) -> Vec<Error> {
     let Some(ip) = parse_ip_sloppy(value) else {
@@ -262,16 +251,6 @@ mod tests {
     #[test]
     fn networks() {
         let path = Path::new("cidr");
-        assert!(validate_cidr(&path, "10.0.0.0/8").is_empty());
-        assert_eq!(texts(validate_cidr(&path, "10.0.0.0/33")), [CIDR_TEXT]);
-        assert_eq!(
-            texts(validate_cidr(&path, "10.0.0.1/8")),
-            ["must not have bits set beyond the prefix length"]
-        );
-        assert_eq!(
-            texts(validate_cidr(&path, "10.0.0.0/08")),
-            ["must not have leading 0s in IP or prefix length"]
-        );
         assert!(validate_legacy_cidr(&path, "10.0.0.1/8", Strictness::Sloppy, &[]).is_empty());
         assert_eq!(
             cidr_warnings(&path, "10.0.0.1/8"),

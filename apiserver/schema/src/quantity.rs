@@ -193,14 +193,6 @@ impl Quantity {
         Self { amount: self.amount.plus(&other.amount), format, text: None }
     }
 
-    /// Subtracts another number. A zero takes the other's format.
-    #[must_use]
-    pub fn minus(&self, other: &Self) -> Self {
-        let format = if self.is_zero() { other.format } else { self.format };
-        let negated = Decimal::new(-other.amount.mantissa, other.amount.scale);
-        Self { amount: self.amount.plus(&negated), format, text: None }
-    }
-
     /// Multiplies by a whole number.
     #[must_use]
     pub fn times(&self, factor: i64) -> Self {
@@ -437,7 +429,6 @@ mod tests {
         assert_eq!(quantity("1Gi").plus(&quantity("512Mi")).to_string(), "1536Mi");
         assert_eq!(quantity("100m").plus(&quantity("1")).to_string(), "1100m");
         assert_eq!(Quantity::ZERO.plus(&quantity("1Ki")).to_string(), "1Ki");
-        assert_eq!(quantity("1").minus(&quantity("100m")).to_string(), "900m");
         assert_eq!(quantity("1500m").value(), 2);
         assert_eq!(quantity("1.5Gi").value(), 1_610_612_736);
         assert_eq!(quantity("100m").milli_value(), 100);

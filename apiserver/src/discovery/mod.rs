@@ -189,7 +189,7 @@ fn configuration(context: &Context) -> Reply {
 }
 
 fn jwks(context: &Context) -> ApiResult<Reply> {
-    const MEDIA: &str = "application/jwk-set+json";
+    const MEDIA: &str = keys::JWKS_CONTENT_TYPE;
     let accept = context.accept();
     let fits = |clause: &str| matches!(clause.split(';').next().unwrap_or_default().trim(), "*/*" | MEDIA);
     if !accept.is_empty() && !accept.split(',').any(fits) {
@@ -205,7 +205,7 @@ fn jwks(context: &Context) -> ApiResult<Reply> {
 }
 
 fn cached(mut reply: Reply) -> Reply {
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(keys::CACHE_CONTROL));
     reply
 }
 

@@ -45,21 +45,8 @@ fn wipe_system_fields(tree: &mut Tree) {
 
 /// The body's namespace must be the path's, or absent.
 pub(crate) fn check_namespace(context: &Context, kind: &Kind, tree: &mut Tree) -> ApiResult<()> {
-    if !kind.resource.namespaced {
-        tree::remove(tree, "metadata.namespace");
-        return Ok(());
-    }
-    match tree::str_at(tree, "metadata.namespace") {
-        "" => tree::set(tree, "metadata.namespace", context.namespace()),
-        namespace if namespace == context.namespace() => {}
-        _ => {
-            return Err(ApiError::BadRequest(
-                "the namespace of the provided object does not match the namespace sent on the request"
-                    .into(),
-            ));
-        }
-    }
-    Ok(())
+    let requested = if kind.resource.namespaced { context.namespace() } else { "" };
+    write::match_namespace(tree, requested).map_err(ApiError::BadRequest)
 }
 
 /// Creates a decoded, defaulted object.

@@ -8,8 +8,6 @@ use super::signer::Key;
 
 /// Path of the key set.
 pub const JWKS_PATH: &str = "/openid/v1/jwks";
-/// Path of the issuer document.
-pub const CONFIGURATION_PATH: &str = "/.well-known/openid-configuration";
 /// Content type of the key set; the issuer document is plain JSON.
 pub const JWKS_CONTENT_TYPE: &str = "application/jwk-set+json";
 /// How long both may be cached.

@@ -93,6 +93,13 @@ pub struct Grant {
     pub expiration: Timestamp,
 }
 
+/// Fills in how long the token lives.
+pub fn default(request: &mut Tree) {
+    if request["spec"]["expirationSeconds"].is_null() {
+        request["spec"]["expirationSeconds"] = DEFAULT_SECONDS.into();
+    }
+}
+
 /// Completes a request for `account` (a stored ServiceAccount) and checks it: names, uid, audiences, lifetime. `name` and
 /// `namespace` are those of the path. Call [`check_names`] before looking for the account.
 pub fn prepare(request: &mut Tree, account: &Tree, terms: &Terms<'_>) -> Result<(), RequestError> {
@@ -117,9 +124,7 @@ pub fn prepare(request: &mut Tree, account: &Tree, terms: &Terms<'_>) -> Result<
     if request["spec"]["audiences"].as_array().is_none_or(Vec::is_empty) {
         request["spec"]["audiences"] = terms.audiences.to_vec().into();
     }
-    if request["spec"]["expirationSeconds"].as_i64().is_none() {
-        request["spec"]["expirationSeconds"] = DEFAULT_SECONDS.into();
-    }
+    default(request);
     check_lifetime(&request["spec"]["expirationSeconds"])
 }
 

@@ -5,14 +5,6 @@ use serde_json::{Value, json};
 use crate::columns::label_selector;
 use crate::tree::at;
 
-/// Whether the resource has a `scale` subresource. Wanted and actual numbers are at `spec.replicas` and `status.replicas`.
-pub fn is_scalable(group: &str, plural: &str) -> bool {
-    matches!(
-        (group, plural),
-        ("apps", "deployments" | "replicasets" | "statefulsets") | ("", "replicationcontrollers")
-    )
-}
-
 /// The workload's selector in selector syntax, empty when it has none. A ReplicationController's is a plain map.
 pub fn selector(obj: &Value) -> String {
     let is_map = at(obj, "spec.selector")

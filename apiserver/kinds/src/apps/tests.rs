@@ -65,8 +65,6 @@ fn annotations_and_spec_count_as_generations_and_labels_do_not() {
 
 #[test]
 fn scale_shows_the_selector_in_its_syntax() {
-    assert!(scale::is_scalable("apps", "deployments"));
-    assert!(!scale::is_scalable("apps", "daemonsets"));
     assert_eq!(scale::selector(&deployment(json!({}))), "app=x");
     assert_eq!(scale::selector(&json!({"spec": {"selector": {"app": "x", "b": "c"}}})), "app=x,b=c");
     assert_eq!(scale::selector(&json!({"spec": {}})), "");

@@ -1,7 +1,5 @@
 //! Kinds of the authentication.k8s.io group. They are questions: validated, answered, never stored.
 
-pub mod token_request;
-
 use serde_json::Value;
 
 use crate::field::Error;

@@ -23,21 +23,13 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Reads a `fieldSelector` parameter. Which fields exist is another question: [`Self::require_supported`].
+    /// Reads a `fieldSelector` parameter. Which fields exist is the kind's business.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut parts = split(text);
         parts.sort_unstable();
         let parts = parts.into_iter().filter(|part| !part.is_empty());
         let terms = parts.map(|part| Term::parse(part, text)).collect::<Result<_, _>>()?;
         Ok(Self { terms })
-    }
-
-    /// Refuses fields that the resource does not offer.
-    pub fn require_supported(&self, is_supported: impl Fn(&str) -> bool) -> Result<(), SelectorError> {
-        match self.terms.iter().find(|term| !is_supported(&term.field)) {
-            None => Ok(()),
-            Some(term) => Err(SelectorError(format!("field label not supported: {}", term.field))),
-        }
     }
 
     /// Whether it matches every object.
@@ -151,19 +143,6 @@ mod tests {
         check("metadata.name", "invalid selector: 'metadata.name'; can't understand 'metadata.name'");
         check("a=b=c", "invalid field selector: unescaped character in value: 61");
         check("a=b\\c", "invalid field selector: invalid escape sequence: \\c");
-    }
-
-    #[test]
-    fn only_offered_fields_are_taken() {
-        let check = |text: &str, expected: Result<(), &str>| {
-            let selector = Selector::parse(text).expect("a selector");
-            let got =
-                selector.require_supported(|field| matches!(field, "metadata.name" | "metadata.namespace"));
-            assert_eq!(got.map_err(|error| error.0), expected.map_err(str::to_owned), "{text}");
-        };
-        check("metadata.name=a", Ok(()));
-        check("metadata.labels.app=x", Err("field label not supported: metadata.labels.app"));
-        check("=s1", Err("field label not supported: "));
     }
 
     #[test]

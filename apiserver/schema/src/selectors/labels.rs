@@ -81,16 +81,6 @@ impl Selector {
         Ok(Self { requirements, nothing: false })
     }
 
-    /// Matches objects that have all these labels; nothing is checked about them. None matches everything.
-    pub fn from_labels(labels: &crate::Object) -> Self {
-        let requirement = |(key, value): (&String, &Tree)| Requirement {
-            key: key.clone(),
-            operator: Operator::Equals,
-            values: vec![value.as_str().unwrap_or("").to_owned()],
-        };
-        Self { requirements: labels.iter().map(requirement).collect(), nothing: false }
-    }
-
     /// Whether it matches every object.
     pub fn is_everything(&self) -> bool {
         self.requirements.is_empty() && !self.nothing

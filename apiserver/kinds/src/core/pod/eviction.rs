@@ -41,13 +41,6 @@ pub enum Verdict {
     SeveralBudgets,
 }
 
-/// The message of the 429.
-pub const WOULD_VIOLATE: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
-
-/// The message of the 500.
-pub const SEVERAL_BUDGETS: &str =
-    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-
 /// Whether a pod may go whatever the budgets say: it has ended, has not begun, or goes already.
 pub fn ignores_budgets(pod: &Value) -> bool {
     matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed" | "Pending")
