@@ -97,13 +97,7 @@ impl Reconcile for RootCa {
             Action::Update(tree) => self.client.update(maps, (&key.name, NAME, ""), &tree).await,
         };
         match answer {
-            Err(error)
-                if !failure::is_already_exists(&error)
-                    && !failure::is_not_found(&error)
-                    && !failure::is_namespace_terminating(&error) =>
-            {
-                Err(error)
-            }
+            Err(error) if !failure::is_overtaken(&error) => Err(error),
             _ => Ok(Next::Change),
         }
     }

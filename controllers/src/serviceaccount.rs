@@ -59,13 +59,7 @@ impl Reconcile for ServiceAccounts {
         }
         let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": NAME } });
         match self.client.create(&resources::SERVICE_ACCOUNTS, (&key.name, "", ""), &account).await {
-            Err(error)
-                if !failure::is_already_exists(&error)
-                    && !failure::is_not_found(&error)
-                    && !failure::is_namespace_terminating(&error) =>
-            {
-                Err(error)
-            }
+            Err(error) if !failure::is_overtaken(&error) => Err(error),
             _ => Ok(Next::Change),
         }
     }

@@ -148,6 +148,19 @@ pub(crate) fn json_type(tree: &Tree) -> &'static str {
     }
 }
 
+/// Go's kind of the untyped value that a tree decodes to.
+pub(crate) fn go_kind(tree: &Tree) -> &'static str {
+    match tree {
+        Tree::Null => "invalid",
+        Tree::Bool(_) => "bool",
+        Tree::Number(number) if number.is_f64() => "float64",
+        Tree::Number(_) => "int64",
+        Tree::String(_) => "string",
+        Tree::Array(_) => "slice",
+        Tree::Object(_) => "map",
+    }
+}
+
 /// The strict complaint about a field that the schema does not have.
 pub fn unknown_field(path: &str) -> String {
     format!("unknown field {}", quote(path))

@@ -56,6 +56,11 @@ pub fn is_namespace_terminating(error: &Error) -> bool {
         .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
 }
 
+/// A write came too late to matter: somebody else made the object, or it goes, or its namespace does.
+pub fn is_overtaken(error: &Error) -> bool {
+    is_already_exists(error) || is_not_found(error) || is_namespace_terminating(error)
+}
+
 /// The server's own words, or what kept us from getting any.
 pub fn message(error: &Error) -> String {
     match status(error) {

@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::scheduler::tolerates;
 use crate::views::node::Taint;
 use crate::views::pod::Toleration;
 
@@ -12,7 +11,7 @@ pub(crate) fn leave_at(taints: &[Taint], tolerations: &[Toleration], now: Timest
     for taint in taints.iter().filter(|taint| taint.effect == "NoExecute") {
         let enduring: Vec<&Toleration> = tolerations
             .iter()
-            .filter(|toleration| tolerates(toleration, &taint.key, &taint.value, &taint.effect))
+            .filter(|toleration| toleration.endures(&taint.key, &taint.value, &taint.effect))
             .collect();
         if enduring.is_empty() {
             return Some(now);

@@ -6,7 +6,8 @@ use runtime::selector::includes;
 
 use super::request::Request;
 use super::snapshot::{HostPort, NodeState};
-use super::view::{Node, NodeSelectorTerm, Pod, Taint, tolerates};
+use super::view::{Node, NodeSelectorTerm, Pod};
+use crate::views::node::Taint;
 
 /// A rule that can refuse a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,7 +94,7 @@ fn in_order(request: &Request) -> impl Iterator<Item = &str> {
 }
 
 fn tolerated(pod: &Pod, key: &str, value: &str, effect: &str) -> bool {
-    pod.spec.tolerations.iter().any(|toleration| tolerates(toleration, key, value, effect))
+    pod.spec.tolerations.iter().any(|toleration| toleration.endures(key, value, effect))
 }
 
 /// The first taint that keeps the pod off the node.

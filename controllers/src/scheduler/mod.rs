@@ -32,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use self::cycle::{Decision, schedule};
 use self::queue::{Happening, Pending};
 use self::snapshot::Snapshot;
-pub(crate) use self::view::tolerates;
 use self::view::{Node, Pod};
 use crate::resources;
 

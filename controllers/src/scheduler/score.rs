@@ -2,7 +2,7 @@
 
 use super::filter::{Wanted, term_matches};
 use super::snapshot::{NodeState, Snapshot};
-use super::view::{Node, tolerates};
+use super::view::Node;
 
 const MAX: i64 = 100;
 const WEIGHT_TAINTS: i64 = 3;
@@ -48,7 +48,7 @@ fn disliked_taints(wanted: &Wanted<'_>, node: &Node) -> i64 {
         taint.effect == "PreferNoSchedule"
             && !tolerations
                 .iter()
-                .any(|toleration| tolerates(toleration, &taint.key, &taint.value, &taint.effect))
+                .any(|toleration| toleration.endures(&taint.key, &taint.value, &taint.effect))
     });
     i64::try_from(disliked.count()).unwrap_or(i64::MAX)
 }

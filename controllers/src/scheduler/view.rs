@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use runtime::{LabelSelector, Metadata, Requirement, View};
 use serde::Deserialize;
 
-use crate::views::pod::{Condition, Toleration};
+use crate::views::node::Taint;
+use crate::views::pod::{self, Condition, Toleration};
 
 /// Amounts by resource name, as written.
 pub(crate) type ResourceList = BTreeMap<String, String>;
@@ -154,11 +155,11 @@ pub(crate) struct PodStatus {
 
 impl Pod {
     pub(crate) fn terminal(&self) -> bool {
-        self.status.phase == "Succeeded" || self.status.phase == "Failed"
+        pod::ended(&self.status.phase)
     }
 
     pub(crate) fn condition(&self, kind: &str) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.r#type == kind)
+        pod::condition(&self.status.conditions, kind)
     }
 }
 
@@ -184,14 +185,6 @@ pub(crate) struct NodeSpec {
     pub(crate) taints: Vec<Taint>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(crate) struct Taint {
-    pub(crate) key: String,
-    pub(crate) value: String,
-    pub(crate) effect: String,
-}
-
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct NodeStatus {
@@ -209,28 +202,5 @@ pub(crate) struct Image {
 impl View for Node {
     fn metadata(&self) -> &Metadata {
         &self.metadata
-    }
-}
-
-/// Whether a toleration endures a taint.
-pub(crate) fn tolerates(toleration: &Toleration, key: &str, value: &str, effect: &str) -> bool {
-    if !toleration.effect.is_empty() && toleration.effect != effect {
-        return false;
-    }
-    if toleration.key.is_empty() {
-        return toleration.operator == "Exists";
-    }
-    if toleration.key != key {
-        return false;
-    }
-    match toleration.operator.as_str() {
-        "" | "Equal" => toleration.value == value,
-        "Exists" => true,
-        "Lt" | "Gt" => match (toleration.value.parse::<i64>(), value.parse::<i64>()) {
-            (Ok(bound), Ok(value)) if toleration.operator == "Lt" => value < bound,
-            (Ok(bound), Ok(value)) => value > bound,
-            _ => false,
-        },
-        _ => false,
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use runtime::{Metadata, View};
 use serde::{Deserialize, Serialize};
 
-use super::pod::Condition;
+use super::pod::{self, Condition};
 
 /// A node.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -57,7 +57,7 @@ pub(crate) struct NodeStatus {
 
 impl Node {
     pub(crate) fn condition(&self, kind: &str) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.r#type == kind)
+        pod::condition(&self.status.conditions, kind)
     }
 }
 

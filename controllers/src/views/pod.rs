@@ -52,6 +52,31 @@ pub(crate) struct Toleration {
     pub(crate) toleration_seconds: Option<i64>,
 }
 
+impl Toleration {
+    /// Whether it endures a taint.
+    pub(crate) fn endures(&self, key: &str, value: &str, effect: &str) -> bool {
+        if !self.effect.is_empty() && self.effect != effect {
+            return false;
+        }
+        if self.key.is_empty() {
+            return self.operator == "Exists";
+        }
+        if self.key != key {
+            return false;
+        }
+        match self.operator.as_str() {
+            "" | "Equal" => self.value == value,
+            "Exists" => true,
+            "Lt" | "Gt" => match (self.value.parse::<i64>(), value.parse::<i64>()) {
+                (Ok(bound), Ok(value)) if self.operator == "Lt" => value < bound,
+                (Ok(bound), Ok(value)) => value > bound,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodStatus {
@@ -98,11 +123,11 @@ impl Pod {
 
     /// Ended for good.
     pub(crate) fn terminal(&self) -> bool {
-        self.status.phase == "Succeeded" || self.status.phase == "Failed"
+        ended(&self.status.phase)
     }
 
     pub(crate) fn condition(&self, kind: &str) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.r#type == kind)
+        condition(&self.status.conditions, kind)
     }
 
     pub(crate) fn ready(&self) -> bool {
@@ -141,6 +166,16 @@ impl Pod {
     pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
         &self.metadata.labels
     }
+}
+
+/// Whether a pod in this phase will never run again.
+pub(crate) fn ended(phase: &str) -> bool {
+    phase == "Succeeded" || phase == "Failed"
+}
+
+/// The condition of a kind.
+pub(crate) fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.r#type == kind)
 }
 
 /// Group of the pods of a controller, by its uid.

@@ -1,10 +1,11 @@
 //! The selector of a workload: required, not empty, and true of the template's labels.
 
+use schema::selectors::labels::Selector;
 use serde_json::Value;
 
 use crate::field::{self, BadValue, Error, Path};
 use crate::selector::{Leniency, validate_label_selector};
-use crate::tree::{at, entries_at, list_at, map_at, str_at, strings_at};
+use crate::tree::{at, list_at, map_at};
 
 /// Everything wrong with the selector in `spec`.
 pub(super) fn validate(spec: &Value, path: &Path) -> Vec<Error> {
@@ -33,22 +34,9 @@ pub(super) fn is_usable(spec: &Value) -> bool {
 
 /// Whether the selector in `spec` selects pods with the labels of `template`. An absent selector selects nothing.
 pub(super) fn matches_template(spec: &Value, template: &Value) -> bool {
-    let Some(selector) = at(spec, "selector") else { return false };
-    let labels = entries_at(template, "metadata.labels");
-    let value_of = |key: &str| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
-    let by_labels =
-        entries_at(selector, "matchLabels").into_iter().all(|(key, value)| value_of(key) == Some(value));
-    by_labels
-        && list_at(selector, "matchExpressions").iter().all(|expression| {
-            let value = value_of(str_at(expression, "key"));
-            let listed = value.is_some_and(|value| strings_at(expression, "values").contains(&value));
-            match str_at(expression, "operator") {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                _ => value.is_none(),
-            }
-        })
+    let labels = map_at(template, "metadata.labels");
+    Selector::from_tree(at(spec, "selector"))
+        .is_ok_and(|selector| selector.matches(|key| labels?.get(key)?.as_str()))
 }
 
 /// Whether the selector restricts nothing. An absent one is not empty: it selects nothing.

@@ -56,20 +56,8 @@ fn mismatch(schema: &Schema, go: &str, tree: &Tree, at: Option<&Position<'_>>) -
         Tree::Number(number) if numeric => format!("number {number}"),
         other => super::json_type(other).to_owned(),
     };
-    let kinds = (kind_of_tree(tree), kind_of_schema(schema));
+    let kinds = (super::go_kind(tree), kind_of_schema(schema));
     TypeError::Mismatch { value, place: Position::go_place(at), go: go.to_owned(), kinds }
-}
-
-fn kind_of_tree(tree: &Tree) -> &'static str {
-    match tree {
-        Tree::Null => "invalid",
-        Tree::Bool(_) => "bool",
-        Tree::Number(number) if number.is_f64() => "float64",
-        Tree::Number(_) => "int64",
-        Tree::String(_) => "string",
-        Tree::Array(_) => "slice",
-        Tree::Object(_) => "map",
-    }
 }
 
 fn kind_of_schema(schema: &Schema) -> &'static str {

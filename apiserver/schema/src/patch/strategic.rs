@@ -9,6 +9,7 @@ use super::directives::{
 };
 use super::go_text::{go_list, go_text};
 use super::order::arrange;
+use crate::decode::go_kind;
 use crate::decode::json_type;
 use crate::node::{PatchStrategy, Schema, Shape};
 use crate::{Object, Tree};
@@ -244,7 +245,7 @@ fn merge_list(
 
 /// Whether the items are objects. All must be of one type.
 fn of_objects(original: &[Tree], patch: &[Tree]) -> Patched<bool> {
-    let mut types = original.iter().chain(patch).map(go_type);
+    let mut types = original.iter().chain(patch).map(go_kind);
     let first = types.next();
     if first == Some("slice") {
         return Err(PatchError::Unprocessable("lists of lists are not supported".to_owned()));
@@ -334,25 +335,13 @@ fn no_merge_key(item: &Tree, key: &str) -> PatchError {
 }
 
 fn bad_argument(found: Option<&Tree>) -> PatchError {
-    let found = match found.map(go_type) {
-        None | Some("nil") => "%!s(<nil>)".to_owned(),
+    let found = match found.map(go_kind) {
+        None | Some("invalid") => "%!s(<nil>)".to_owned(),
         Some("map") => "map[string]interface {}".to_owned(),
         Some("slice") => "[]interface {}".to_owned(),
         Some(other) => other.to_owned(),
     };
     PatchError::Broken(format!("expected a []interface {{}}, but received a {found}"))
-}
-
-fn go_type(tree: &Tree) -> &'static str {
-    match tree {
-        Tree::Null => "nil",
-        Tree::Bool(_) => "bool",
-        Tree::Number(number) if number.is_f64() => "float64",
-        Tree::Number(_) => "int64",
-        Tree::String(_) => "string",
-        Tree::Array(_) => "slice",
-        Tree::Object(_) => "map",
-    }
 }
 
 #[cfg(test)]
