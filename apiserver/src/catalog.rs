@@ -131,10 +131,8 @@ impl Kind {
 
     /// The same objects as other groups and versions serve them.
     pub fn other_versions(&self) -> impl Iterator<Item = &'static Kind> {
-        let (stored_as, api_version) = (self.stored_as.clone(), self.api_version.clone());
-        let shares = SHARED.contains(&&*stored_as);
-        let kinds = if shares { all() } else { &[] };
-        kinds.iter().filter(move |kind| kind.stored_as == stored_as && kind.api_version != api_version)
+        let kinds = if SHARED.contains(&&*self.stored_as) { all() } else { &[] };
+        kinds.iter().filter(|kind| kind.stored_as == self.stored_as && kind.api_version != self.api_version)
     }
 
     /// An object of this kind as another kind that shares its storage serves it.

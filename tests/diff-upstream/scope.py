@@ -36,19 +36,7 @@ def resource_of(path):
 
 def out_of_scope(steps, answers):
     """{step id: why it need not be equal yet} for a binding file."""
-    applied, out = set(), {}
-    for step in steps:
-        content_type = step.get('ct') or step.get('h', {}).get('Content-Type', '')
-        target = object_of(step['p'])
-        if 'apply-patch' in content_type:
-            if answers[step['id']]['status'] < 300 and 'dryRun' not in step['p']:
-                applied.add(target)
-            out[step['id']] = 'server-side apply'
-        elif target in applied:
-            out[step['id']] = 'follows a server-side apply'
-        elif not is_served(step, answers[step['id']]):
-            out[step['id']] = 'kind not served'
-    return out
+    return {step['id']: 'kind not served' for step in steps if not is_served(step, answers[step['id']])}
 
 
 def is_served(step, answer):
@@ -57,11 +45,3 @@ def is_served(step, answer):
     unknown_upstream = answer['status'] == 404 and (
         isinstance(body, str) or isinstance(body, dict) and body.get('message') == NO_SUCH_RESOURCE)
     return resource is None or resource in SERVED or unknown_upstream
-
-
-def object_of(path):
-    """A path without query and subresource."""
-    path = path.split('?')[0]
-    for tail in ('/status', '/scale'):
-        path = path.removesuffix(tail)
-    return path

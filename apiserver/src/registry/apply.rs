@@ -91,9 +91,13 @@ impl Config {
         options: &WriteOptions,
         old: &Tree,
     ) -> ApiResult<Tree> {
-        let reset = managed::reset_fields(kind, sub);
-        let convert = |object: &Tree, from: &str, to: &str| in_version(kind, object, from, to);
-        let applied = self.run(context, Expected::of(kind), sub, options, old, &reset, &convert)?;
+        let target = Target {
+            expected: Expected::of(kind),
+            sub,
+            reset: managed::reset_fields(kind, sub),
+            convert: &|object, from, to| in_version(kind, object, from, to),
+        };
+        let applied = self.run(context, &target, options, old)?;
         let mut tree = applied.object;
         if applied.changed {
             schema::default::apply(kind.schema, &mut tree);
@@ -133,23 +137,20 @@ impl Config {
         options: &WriteOptions,
         old: &Tree,
     ) -> ApiResult<Tree> {
-        let none = |_: &Tree, _: &str, _: &str| None;
-        let applied =
-            self.run(context, expected, Subresource::Scale, options, old, &Set::default(), &none)?;
+        let (sub, reset) = (Subresource::Scale, Set::default());
+        let target = Target { expected, sub, reset, convert: &|_, _, _| None };
+        let applied = self.run(context, &target, options, old)?;
         Ok(applied.object)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call of the schema's, spelt out")]
     fn run(
         &self,
         context: &Context,
-        expected: Expected<'_>,
-        sub: Subresource,
+        target: &Target<'_>,
         options: &WriteOptions,
         old: &Tree,
-        reset: &Set,
-        convert: apply::Convert<'_>,
     ) -> ApiResult<Applied> {
+        let Target { expected, sub, reset, convert } = target;
         let request = Apply {
             manager: &options.field_manager,
             force: context.query.flag("force"),
@@ -181,6 +182,14 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What a configuration is applied to.
+struct Target<'a> {
+    expected: Expected<'a>,
+    sub: Subresource,
+    reset: Set,
+    convert: apply::Convert<'a>,
 }
 
 /// An object in another version that shares its storage.

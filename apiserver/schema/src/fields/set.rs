@@ -204,7 +204,7 @@ impl Set {
         fn collect(set: &Set, prefix: &[Box<str>], paths: &mut Vec<Vec<Box<str>>>) {
             let mut entries: Vec<(&Box<str>, &Entry)> = set.0.iter().collect();
             entries.sort_by(|(a, _), (b, _)| element::order(a, b));
-            let path = |element: &Box<str>| [prefix, std::slice::from_ref(element)].concat();
+            let path = |element: &str| [prefix, &[element.into()]].concat();
             paths.extend(entries.iter().filter(|(_, entry)| entry.own).map(|(element, _)| path(element)));
             for (element, entry) in entries {
                 collect(&entry.below, &path(element), paths);

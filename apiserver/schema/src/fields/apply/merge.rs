@@ -92,7 +92,8 @@ fn lists(list: &List, live: &[Tree], config: &[Tree]) -> Vec<Tree> {
             if name == other {
                 merged.extend(both(name));
                 taken.insert(name);
-                (left.next(), right.next());
+                left.next();
+                right.next();
                 next_shared = shared.next();
                 continue;
             }
