@@ -112,7 +112,8 @@ impl Cli {
 /// Stdout is closed.
 pub fn answer(text: &str) -> Result<(), Failure> {
     use std::io::Write;
-    writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::new(Code::Other, "cannot write the answer").why(error))
+    writeln!(std::io::stdout(), "{text}")
+        .map_err(|error| Failure::new(Code::Other, "cannot write the answer").why(error))
 }
 
 fn start_log(verbose: u8, quiet: bool) {

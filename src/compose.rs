@@ -127,8 +127,10 @@ impl Server {
         let Some(name) = &self.node else { return Ok(()) };
         match tokio::time::timeout(timeout, node::ready(self.admin(), name)).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::new(Code::TimedOut, format!("node {name} is not Ready after {timeout:?}"))
-                .fix("kubectl describe node shows what it waits for")),
+            Err(_) => {
+                Err(Failure::new(Code::TimedOut, format!("node {name} is not Ready after {timeout:?}"))
+                    .fix("kubectl describe node shows what it waits for"))
+            }
         }
     }
 
@@ -189,8 +191,10 @@ fn material(config: &ServerConfig) -> Result<Material, Failure> {
 fn api_config(config: &ServerConfig, material: &Material) -> Result<Config, Failure> {
     let (signer, keyring) = match &config.data_dir {
         Some(dir) => (
-            Signer::load_or_generate(&dir.join("pki/service-account.key")).step("cannot read the tokens' key")?,
-            Keyring::load_or_create(&dir.join("encryption.key"), &mut SystemRandom).step("cannot read the Secrets' key")?,
+            Signer::load_or_generate(&dir.join("pki/service-account.key"))
+                .step("cannot read the tokens' key")?,
+            Keyring::load_or_create(&dir.join("encryption.key"), &mut SystemRandom)
+                .step("cannot read the Secrets' key")?,
         ),
         None => (Signer::generate(), Keyring::generate(&mut SystemRandom)),
     };

@@ -94,8 +94,9 @@ mod tests {
 
     #[test]
     fn a_failure_reads_what_why_fix() {
-        let failure =
-            Failure::new(Code::Permission, "needs root").why("it makes namespaces").fix("sudo, or: kontiki dev");
+        let failure = Failure::new(Code::Permission, "needs root")
+            .why("it makes namespaces")
+            .fix("sudo, or: kontiki dev");
         assert_eq!(
             failure.to_string(),
             "error: needs root\n  why   it makes namespaces\n  fix   sudo, or: kontiki dev"

@@ -1,7 +1,7 @@
 //! `kontiki local`: a whole cluster on this machine. A host is a set of namespaces and cgroups with a container runtime
 //! and a kontiki process in it; nothing it does reaches the machine's own network tables.
 //!
-//! One host for now: more servers and agents come with joining.
+//! A cluster is one host: it never joins servers or agents to it.
 
 mod cgroup;
 mod containerd;
@@ -68,7 +68,7 @@ impl Create {
     pub fn run(self, progress: &Progress) -> Result<(), Failure> {
         let cluster = cluster(&self.name)?;
         if self.servers != 1 || self.agents != 0 {
-            return Err(Failure::new(Code::Usage, "a local cluster has one server and no agents for now")
+            return Err(Failure::new(Code::Usage, "a local cluster has one server and no agents")
                 .why("joining servers and agents is not built yet (docs/STATUS.md)")
                 .fix("kontiki local create --servers 1"));
         }
@@ -96,12 +96,21 @@ impl Create {
     }
 
     fn spawn(&self, host: &Host) -> Result<std::process::Child, Failure> {
-        let log = std::fs::File::options().create(true).append(true).open(host.log()).step("cannot open the log")?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(host.log())
+            .step("cannot open the log")?;
         let tracked = cgroup::ensure(host)?;
         let program = std::env::current_exe().step("cannot find this program")?;
         let script = format!("echo $$ >'{}' && exec \"$@\"", tracked.display());
         let mut command = Command::new("sh");
-        command.args(["-c", &script, "kontiki"]).arg(program).args(["local", "host", "--name", &host.cluster().name]);
+        command.args(["-c", &script, "kontiki"]).arg(program).args([
+            "local",
+            "host",
+            "--name",
+            &host.cluster().name,
+        ]);
         command.args(["--api-port", &self.api_port.to_string(), "--timeout", &self.timeout.to_string()]);
         for port in &self.ports {
             command.args(["-p", &port.to_string()]);
@@ -183,7 +192,8 @@ pub fn stop(name: &str, progress: &Progress) -> Result<(), Failure> {
 pub fn list() -> Result<(), Failure> {
     let folder = data_home()?.join("kontiki");
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
-    let mut names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     for name in names {
         let state = if running(&cluster(&name)?.server()).is_some() { "running" } else { "stopped" };
@@ -271,5 +281,7 @@ fn need_root(why: &str) -> Result<(), Failure> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    Err(Failure::new(Code::Permission, "needs root").why(why).fix("run it with sudo; without root: kontiki dev"))
+    Err(Failure::new(Code::Permission, "needs root")
+        .why(why)
+        .fix("run it with sudo; without root: kontiki dev"))
 }

@@ -35,7 +35,9 @@ impl Progress {
     pub fn step(&self, name: &str) -> Running<'_> {
         let bar = (self.terminal && !self.quiet).then(|| {
             let bar = ProgressBar::new_spinner().with_message(name.to_owned());
-            bar.set_style(ProgressStyle::with_template(" {spinner} {msg} {elapsed}").expect("a constant template"));
+            bar.set_style(
+                ProgressStyle::with_template(" {spinner} {msg} {elapsed}").expect("a constant template"),
+            );
             bar.enable_steady_tick(TICK);
             bar
         });

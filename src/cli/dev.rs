@@ -48,7 +48,10 @@ impl Dev {
         tokio_runtime()?.block_on(async {
             let server = Server::start(config).await?;
             let ms = began.elapsed().as_millis();
-            answer(&format!("KUBECONFIG={}        # ready in {ms} ms; Ctrl-C removes everything", path.display()))?;
+            answer(&format!(
+                "KUBECONFIG={}        # ready in {ms} ms; Ctrl-C removes everything",
+                path.display()
+            ))?;
             server.until_stopped().await
         })
     }
@@ -58,8 +61,9 @@ impl Dev {
 /// leads nowhere.
 fn advertised() -> IpAddr {
     // Connecting a datagram socket sends nothing: it only asks the routing table for the source address.
-    let asked = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr()));
+    let asked = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr())
+    });
     match asked {
         Ok(address) if !address.ip().is_loopback() && !address.ip().is_unspecified() => address.ip(),
         _ => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),

@@ -52,7 +52,7 @@ impl Server {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.join.is_some() {
             return Err(Failure::new(Code::Usage, "joining a cluster is not built yet")
-                .why("one control-plane replica is all there is for now (docs/STATUS.md)"));
+                .why("one control-plane replica is all there is (docs/STATUS.md)"));
         }
         if !self.no_agent && !nix::unistd::geteuid().is_root() {
             return Err(Failure::new(Code::Permission, "needs root")
@@ -87,7 +87,10 @@ impl Server {
     fn node(&self, address: IpAddr) -> Result<Node, Failure> {
         let name = match &self.name {
             Some(name) => name.clone(),
-            None => nix::unistd::gethostname().step("cannot read the host's name")?.to_string_lossy().to_lowercase(),
+            None => nix::unistd::gethostname()
+                .step("cannot read the host's name")?
+                .to_string_lossy()
+                .to_lowercase(),
         };
         Ok(Node {
             name,
@@ -105,10 +108,12 @@ impl Server {
 
 /// The address this host sends from.
 fn own_address() -> Result<IpAddr, Failure> {
-    let asked = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr()));
+    let asked = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr())
+    });
     match asked {
         Ok(address) if !address.ip().is_loopback() && !address.ip().is_unspecified() => Ok(address.ip()),
-        _ => Err(Failure::new(Code::Unfit, "this host has no address others could reach").fix("--advertise-address IP")),
+        _ => Err(Failure::new(Code::Unfit, "this host has no address others could reach")
+            .fix("--advertise-address IP")),
     }
 }

@@ -22,7 +22,8 @@ pub(super) fn spawn(
         loop {
             let term = *leadership.borrow_and_update();
             let until = stop.child_token();
-            let running = term.map(|term| tokio::spawn(lead(api.clone(), term.0, authority_pem.clone(), until.clone())));
+            let running = term
+                .map(|term| tokio::spawn(lead(api.clone(), term.0, authority_pem.clone(), until.clone())));
             let stopped = tokio::select! {
                 () = stop.cancelled() => true,
                 changed = leadership.changed() => changed.is_err(),

@@ -98,8 +98,10 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 fn agent_options(node: &Node, material: &Material) -> Result<nodeagent::Options, Failure> {
     let names = [node.name.clone(), node.address.to_string(), "127.0.0.1".to_owned(), "localhost".to_owned()];
-    let serving =
-        material.authority.node_server(&node.name, &names, jiff::Timestamp::now()).step("cannot make the agent's certificate")?;
+    let serving = material
+        .authority
+        .node_server(&node.name, &names, jiff::Timestamp::now())
+        .step("cannot make the agent's certificate")?;
     let mut options = nodeagent::Options::new(&node.name, node.address);
     options.pod_cidrs = vec![node.pod_cidr.clone()];
     options.pods_dir.clone_from(&node.pods_dir);

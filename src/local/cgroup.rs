@@ -61,7 +61,11 @@ pub fn remove(cluster: &Cluster) -> Result<(), Failure> {
         let _ = std::fs::remove_dir(hierarchy.join("kontiki"));
     }
     let left = processes_below(&own);
-    if left.is_empty() { Ok(()) } else { Err(format!("still running: {left:?}")).step("cannot end the hosts") }
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("still running: {left:?}")).step("cannot end the hosts")
+    }
 }
 
 fn processes_below(cgroup: &Path) -> Vec<i32> {

@@ -87,7 +87,8 @@ fn spawn(host: &Host, config: &Path) -> Result<(), Failure> {
         .step("cannot open the runtime's log")?;
     let tracked = cgroup::ensure(host)?;
     // The shell enters the cgroup before it becomes containerd, so that every shim starts in it too.
-    let script = format!("echo $$ >'{}' && exec containerd --config '{}'", tracked.display(), config.display());
+    let script =
+        format!("echo $$ >'{}' && exec containerd --config '{}'", tracked.display(), config.display());
     let errors = log.try_clone().step("cannot share the runtime's log")?;
     Command::new("sh")
         .args(["-c", &script])

@@ -59,7 +59,8 @@ impl HostProcess {
         enter(host)?;
         containerd::ensure(host)?;
         say("runtime", "containerd answers");
-        let inside = TcpListener::bind((Ipv4Addr::UNSPECIFIED, API_PORT)).step("cannot listen inside the host")?;
+        let inside =
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, API_PORT)).step("cannot listen inside the host")?;
         let runtime = compose::tokio_runtime()?;
         runtime.block_on(async {
             let config = compose::ServerConfig {
@@ -75,7 +76,8 @@ impl HostProcess {
             let server = compose::Server::start(config).await?;
             say("api", &format!("https://127.0.0.1:{port}"));
             for (listener, to) in published {
-                let listener = tokio::net::TcpListener::from_std(listener).step("cannot serve a published port")?;
+                let listener =
+                    tokio::net::TcpListener::from_std(listener).step("cannot serve a published port")?;
                 tokio::spawn(publish::serve(listener, to, host.address(), server.admin(), server.stopping()));
             }
             server.node_ready(Duration::from_secs(self.timeout)).await?;
@@ -106,8 +108,11 @@ fn bind_near(wanted: u16) -> Result<TcpListener, Failure> {
             return nonblocking(listener);
         }
     }
-    Err(Failure::new(Code::Conflict, format!("ports {wanted} to {} of 127.0.0.1 are taken", wanted + PORTS_TRIED))
-        .fix("--api-port PORT"))
+    Err(Failure::new(
+        Code::Conflict,
+        format!("ports {wanted} to {} of 127.0.0.1 are taken", wanted + PORTS_TRIED),
+    )
+    .fix("--api-port PORT"))
 }
 
 fn bind_published(to: &Published) -> Result<(TcpListener, Published), Failure> {

@@ -3,9 +3,6 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-/// Hosts a local network can hold: the last octet of an address.
-pub const HOSTS_MAX: u8 = 200;
-
 /// One local cluster's names.
 #[derive(Debug, Clone)]
 pub struct Cluster {

@@ -80,7 +80,14 @@ fn pin_mounts(host: &Host) -> Result<(), Failure> {
         let own = dir.join(own);
         std::fs::create_dir_all(&own).step("cannot make the host's folders")?;
         std::fs::create_dir_all(common).step("cannot make the folder to mount on")?;
-        run_parts(&["nsenter", &format!("--mount={pinned}"), "mount", "--bind", &own.to_string_lossy(), common])?;
+        run_parts(&[
+            "nsenter",
+            &format!("--mount={pinned}"),
+            "mount",
+            "--bind",
+            &own.to_string_lossy(),
+            common,
+        ])?;
     }
     // Containers share their volumes' mounts with the node; the namespace itself stays apart from the machine's.
     run_parts(&["nsenter", &format!("--mount={pinned}"), "mount", "--make-rshared", "/"]).map(drop)

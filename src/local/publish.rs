@@ -18,7 +18,13 @@ use super::layout::Published;
 const CONNECTIONS_MAX: usize = 1024;
 
 /// Serves one published port until `stop`.
-pub async fn serve(listener: TcpListener, to: Published, node: Ipv4Addr, client: Client, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    to: Published,
+    node: Ipv4Addr,
+    client: Client,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let (inbound, _) = tokio::select! {
