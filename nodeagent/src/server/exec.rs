@@ -5,8 +5,7 @@
 
 use std::io;
 
-use futures::stream::SplitSink;
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use proto::cri::{AttachRequest, ExecRequest};
@@ -155,12 +154,17 @@ async fn carry(socket: Socket, protocol: Protocol, upgraded: Upgraded, wanted: W
             "stdin" => inputs.stdin = Some(stream.sink),
             "resize" => inputs.resize = Some(stream.sink),
             "error" => outputs.push(tokio::spawn(carry_status(stream.source, protocol, messages.clone()))),
-            _ => outputs.push(tokio::spawn(carry_out(stream.source, channel, protocol, messages.clone()))),
+            _ => outputs.push(tokio::spawn(websocket::carry_out(
+                stream.source,
+                channel,
+                protocol,
+                messages.clone(),
+            ))),
         }
     }
     drop(messages);
     let (sink, mut source) = socket.split();
-    let writer = tokio::spawn(write(sink, outgoing));
+    let writer = tokio::spawn(websocket::write(sink, outgoing));
     let reader = async {
         while let Some(Ok(message)) = source.next().await {
             if !carry_in(protocol.read(message), &inputs).await? {
@@ -206,19 +210,6 @@ async fn carry_in(word: Word, inputs: &Inputs) -> io::Result<bool> {
     Ok(true)
 }
 
-async fn carry_out(
-    mut source: mpsc::Receiver<bytes::Bytes>,
-    channel: u8,
-    protocol: Protocol,
-    messages: mpsc::Sender<Message>,
-) {
-    while let Some(bytes) = source.recv().await {
-        if messages.send(protocol.write(channel, &bytes)).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// The status is one message, however it came.
 async fn carry_status(
     mut source: mpsc::Receiver<bytes::Bytes>,
@@ -234,14 +225,4 @@ async fn carry_status(
         // A client that is gone needs no status.
         let _ = messages.send(protocol.write(3, &status)).await;
     }
-}
-
-async fn write(mut sink: SplitSink<Socket, Message>, mut outgoing: mpsc::Receiver<Message>) {
-    while let Some(message) = outgoing.recv().await {
-        if sink.send(message).await.is_err() {
-            return;
-        }
-    }
-    let _ = sink.send(websocket::farewell()).await;
-    let _ = sink.close().await;
 }

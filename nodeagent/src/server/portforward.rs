@@ -4,7 +4,6 @@
 
 use std::io;
 
-use futures::stream::SplitSink;
 use futures::{SinkExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -142,13 +141,13 @@ async fn carry(socket: Socket, protocol: Protocol, upgraded: Upgraded, ports: Ve
         for (channel, source) in [(channel, data.source), (channel + 1, error.source)] {
             let first = protocol.write(channel, &port.to_le_bytes());
             let _ = messages.send(first).await;
-            tokio::spawn(carry_out(source, channel, protocol, messages.clone()));
+            tokio::spawn(websocket::carry_out(source, channel, protocol, messages.clone()));
         }
         inputs.push((channel, data.sink));
     }
     drop(messages);
     let (sink, mut source) = socket.split();
-    let writer = tokio::spawn(write(sink, outgoing));
+    let writer = tokio::spawn(websocket::write(sink, outgoing));
     while let Some(Ok(message)) = source.next().await {
         if !carry_in(protocol.read(message), &inputs).await? {
             break;
@@ -170,26 +169,4 @@ async fn carry_in(word: Word, inputs: &[(u8, Sink)]) -> io::Result<bool> {
         Word::End => return Ok(false),
     }
     Ok(true)
-}
-
-async fn carry_out(
-    mut source: mpsc::Receiver<bytes::Bytes>,
-    channel: u8,
-    protocol: Protocol,
-    messages: mpsc::Sender<Message>,
-) {
-    while let Some(bytes) = source.recv().await {
-        if messages.send(protocol.write(channel, &bytes)).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn write(mut sink: SplitSink<Socket, Message>, mut outgoing: mpsc::Receiver<Message>) {
-    while let Some(message) = outgoing.recv().await {
-        if sink.send(message).await.is_err() {
-            return;
-        }
-    }
-    let _ = sink.send(websocket::farewell()).await;
 }

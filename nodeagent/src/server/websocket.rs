@@ -1,13 +1,18 @@
-//! WebSockets that carry several channels: the handshake, and which form the messages have.
+//! WebSockets that carry several channels: the handshake, and how messages get onto the wire. What they mean is in
+//! `channels`.
 
+use futures::SinkExt;
+use futures::stream::SplitSink;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
+use super::channels::Protocol;
 use super::reply::{Reply, switching, text};
 
 /// An upgraded connection.
@@ -20,6 +25,31 @@ const MESSAGE_MAX: usize = 4 << 20;
 /// for a failure of every stream.
 pub fn farewell() -> Message {
     Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+}
+
+/// Sends what comes from a stream as messages of its channel, until either end goes.
+pub async fn carry_out(
+    mut source: mpsc::Receiver<bytes::Bytes>,
+    channel: u8,
+    protocol: Protocol,
+    messages: mpsc::Sender<Message>,
+) {
+    while let Some(bytes) = source.recv().await {
+        if messages.send(protocol.write(channel, &bytes)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends messages until there are no more or the client is gone, and takes leave.
+pub async fn write(mut sink: SplitSink<Socket, Message>, mut outgoing: mpsc::Receiver<Message>) {
+    while let Some(message) = outgoing.recv().await {
+        if sink.send(message).await.is_err() {
+            return;
+        }
+    }
+    let _ = sink.send(farewell()).await;
+    let _ = sink.close().await;
 }
 
 /// The client asks for a WebSocket.

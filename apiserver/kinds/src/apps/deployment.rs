@@ -120,13 +120,7 @@ fn spec_errors(obj: &Value, options: &Options) -> Vec<Error> {
     let spec = at(obj, "spec").unwrap_or(&null);
     let path = Path::new("spec");
     let mut errors: Vec<Error> = not_negative(spec, "replicas", &path).into_iter().collect();
-    errors.extend(selector::validate(spec, &path));
-    if selector::is_usable(spec) {
-        errors.extend(template::always_running(spec, &path, options));
-    } else {
-        let value = selector::printed(at(spec, "selector"));
-        errors.push(field::invalid(&path.child("selector"), value, "invalid label selector"));
-    }
+    errors.extend(template::selected(spec, &path, options));
     errors.extend(strategy_errors(spec, &path.child("strategy")));
     for name in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
         errors.extend(not_negative(spec, name, &path));

@@ -107,13 +107,7 @@ fn spec_errors(obj: &Value, options: &Options) -> Vec<Error> {
     for name in ["replicas", "minReadySeconds"] {
         errors.extend(not_negative(spec, name, &path));
     }
-    errors.extend(selector::validate(spec, &path));
-    if selector::is_usable(spec) {
-        errors.extend(template::always_running(spec, &path, options));
-    } else {
-        let value = selector::printed(at(spec, "selector"));
-        errors.push(field::invalid(&path.child("selector"), value, "invalid label selector"));
-    }
+    errors.extend(template::selected(spec, &path, options));
     errors
 }
 

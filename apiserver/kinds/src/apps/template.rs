@@ -29,8 +29,21 @@ pub(super) fn options(old: Option<&Value>) -> Options {
     Options::template(old.and_then(|old| at(old, "spec.template")))
 }
 
-/// Everything wrong with the template of a workload whose pods run until they are deleted.
-pub(super) fn always_running(spec: &Value, path: &Path, options: &Options) -> Vec<Error> {
+/// Everything wrong with selector and template of a workload whose pods run until they are deleted. The template is only
+/// looked at when the selector can be evaluated.
+pub(super) fn selected(spec: &Value, path: &Path, options: &Options) -> Vec<Error> {
+    let mut errors = selector::validate(spec, path);
+    if selector::is_usable(spec) {
+        errors.extend(always_running(spec, path, options));
+    } else {
+        let value = selector::printed(at(spec, "selector"));
+        errors.push(field::invalid(&path.child("selector"), value, "invalid label selector"));
+    }
+    errors
+}
+
+/// Everything wrong with the template.
+fn always_running(spec: &Value, path: &Path, options: &Options) -> Vec<Error> {
     let null = Value::Null;
     let template = at(spec, "template").unwrap_or(&null);
     let path = path.child("template");
