@@ -1,7 +1,7 @@
 //! PUT, and what PUT and PATCH share: from the stored object and a wanted one
 //! to a write, a no-op or a final deletion.
 
-use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
+use super::propose::{Proposed, linearizable, propose};
 use super::{Written, body, create, managed, owners};
 use crate::admission::{self, Operation, Review};
 use crate::catalog::Kind;
@@ -17,6 +17,10 @@ use mvcc::{Entry, Key, Precondition, View};
 use schema::Tree;
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Times an update that names no resourceVersion runs, each time on what another writer has just stored. Upstream ends only
+/// with the request's time; in every round somebody succeeds, so this is as many writers of one object at a time.
+const RETRIES_MAX: usize = 1000;
 
 /// What an update of an object that changed meanwhile is told.
 pub(super) const MODIFIED: &str =
@@ -133,7 +137,7 @@ where
             return Ok(written);
         }
         attempts += 1;
-        if attempts == ATTEMPTS_MAX || !unconditional {
+        if attempts == RETRIES_MAX || !unconditional {
             return Err(ApiError::conflict(&kind.group_resource, &context.info.path_name, MODIFIED));
         }
     }
