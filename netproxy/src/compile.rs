@@ -1,3 +1,3 @@
-//! A service's frontends in the kernel's words. nftables for now; IPVS comes beside it, over the same model.
+//! A service's frontends in the kernel's words. Decides rules from the model; never talks to the kernel.
 
 pub mod nftables;

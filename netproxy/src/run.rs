@@ -45,9 +45,10 @@ pub struct Options {
     pub upstreams: Vec<SocketAddr>,
 }
 
+/// Boxed, because these wait in a channel and a Service is most of a kilobyte.
 enum Event {
-    Service(watcher::Event<Service>),
-    Slice(watcher::Event<EndpointSlice>),
+    Service(Box<watcher::Event<Service>>),
+    Slice(Box<watcher::Event<EndpointSlice>>),
 }
 
 /// Runs until `stop`.
@@ -63,8 +64,18 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> i
     let resolver = Arc::new(Resolver::new(Zone::new(&options.domain), upstreams));
     let serving = dns::serve(resolver.clone(), options.dns_listen, stop.clone());
     let (sender, events) = mpsc::channel(EVENTS_MAX);
-    tokio::spawn(watch(Api::<Service>::all(client.clone()), sender.clone(), Event::Service, stop.clone()));
-    tokio::spawn(watch(Api::<EndpointSlice>::all(client), sender, Event::Slice, stop.clone()));
+    tokio::spawn(watch(
+        Api::<Service>::all(client.clone()),
+        sender.clone(),
+        |event| Event::Service(Box::new(event)),
+        stop.clone(),
+    ));
+    tokio::spawn(watch(
+        Api::<EndpointSlice>::all(client),
+        sender,
+        |event| Event::Slice(Box::new(event)),
+        stop.clone(),
+    ));
     let proxying = Proxy::new(&options, resolver, Nft).follow(events);
     tokio::select! {
         result = serving => result,
@@ -176,31 +187,43 @@ impl<K: Kernel> Proxy<K> {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Service(watcher::Event::Init) => self.seen_services.clear(),
-            Event::Service(watcher::Event::InitApply(service)) => {
+            Event::Service(event) => self.take_service(*event),
+            Event::Slice(event) => self.take_slice(*event),
+        }
+    }
+
+    fn take_service(&mut self, event: watcher::Event<Service>) {
+        match event {
+            watcher::Event::Init => self.seen_services.clear(),
+            watcher::Event::InitApply(service) => {
                 self.seen_services.extend(id_of(&service.metadata));
                 self.service(&service, false);
             }
-            Event::Service(watcher::Event::InitDone) => {
+            watcher::Event::InitDone => {
                 let gone: Vec<ServiceId> =
                     self.state.services().filter(|id| !self.seen_services.contains(*id)).cloned().collect();
                 gone.into_iter().for_each(|id| self.forget_service(id));
                 self.listed.services = true;
             }
-            Event::Service(watcher::Event::Apply(service)) => self.service(&service, false),
-            Event::Service(watcher::Event::Delete(service)) => self.service(&service, true),
-            Event::Slice(watcher::Event::Init) => self.seen_slices.clear(),
-            Event::Slice(watcher::Event::InitApply(slice)) => {
+            watcher::Event::Apply(service) => self.service(&service, false),
+            watcher::Event::Delete(service) => self.service(&service, true),
+        }
+    }
+
+    fn take_slice(&mut self, event: watcher::Event<EndpointSlice>) {
+        match event {
+            watcher::Event::Init => self.seen_slices.clear(),
+            watcher::Event::InitApply(slice) => {
                 let seen = self.slice(&slice, false);
                 self.seen_slices.extend(seen);
             }
-            Event::Slice(watcher::Event::InitDone) => {
+            watcher::Event::InitDone => {
                 let gone: Vec<_> = self.slices.difference(&self.seen_slices).cloned().collect();
                 gone.into_iter().for_each(|(service, name)| self.forget_slice(service, &name));
                 self.listed.slices = true;
             }
-            Event::Slice(watcher::Event::Apply(slice)) => drop(self.slice(&slice, false)),
-            Event::Slice(watcher::Event::Delete(slice)) => drop(self.slice(&slice, true)),
+            watcher::Event::Apply(slice) => drop(self.slice(&slice, false)),
+            watcher::Event::Delete(slice) => drop(self.slice(&slice, true)),
         }
     }
 

@@ -92,6 +92,11 @@ fn frontend(backends: &str, policy: &str) -> Frontend {
 }
 
 /// The namespaces and servers of one run, gone when dropped.
+#[allow(clippy::print_stderr, reason = "people must see that nothing was tested")]
+fn skip(missing: &[&str]) {
+    eprintln!("SKIPPED: no packet was sent, because that needs root and {missing:?}");
+}
+
 struct Net {
     prefix: String,
     servers: Vec<Child>,
@@ -104,7 +109,7 @@ impl Net {
         let tools = ["ip", "nft", "busybox", "conntrack"];
         let missing: Vec<_> = tools.into_iter().filter(|tool| !works("which", &[tool])).collect();
         if !root || !missing.is_empty() {
-            println!("skipped: needs root and {missing:?}");
+            skip(&missing);
             return None;
         }
         let pages = tempfile::tempdir().expect("a temporary folder");
