@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// Pattern and what stands for it, in order; a later row sees what an earlier one left.
-const MASKS: [(&str, &str); 17] = [
+const MASKS: [(&str, &str); 18] = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "<time>"),
     (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "<time>"),
@@ -20,6 +20,7 @@ const MASKS: [(&str, &str); 17] = [
     (r"\b172\.30\.0\.\d+\b", "<node-ip>"),
     (r"\b(127\.0\.0\.1|localhost):\d+\b", "<server>"),
     (r"(:|NodePort:\s+\S+\s+|nodePort: )3[0-2]\d{3}\b", "$1<node-port>"),
+    (r"\bv1\.36\.\d+(\+\S+)?", "<version>"),
     (r"(containerd://|sha256:)[0-9a-f]{12,64}", "$1<hash>"),
     (r"\(?\b\d+(\.\d+)?(ms|s|m|h|d)(\d+(s|m|h))?\b( ago\)?)?( \(x\d+ over [^)]*\))?", "<age>"),
     (r"[ \t]+$", ""),

@@ -1,12 +1,14 @@
 //! Plays every story with every promised kubectl and holds docs/STATUS.md against the list of stories.
 //!
-//! `STORY=get` plays one; `UPDATE=1` rewrites transcripts from the newest kubectl.
+//! `STORY=get` plays one, `KUBECTL=1.27` plays with one version; `UPDATE=1` rewrites transcripts.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tests::cluster::{Dev, KUBECTLS, kubectl};
+use tests::local::Local;
 use tests::transcript::{Shell, Story};
+use tests::upstream::{self, Upstream};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("stories")
@@ -31,21 +33,33 @@ fn stories(on: &str) -> Vec<(PathBuf, Story)> {
         .collect()
 }
 
+/// Whether transcripts are rewritten, and the kubectl versions to play with.
+fn plan() -> (bool, Vec<&'static str>) {
+    let only = std::env::var("KUBECTL").ok();
+    let mut versions: Vec<&str> =
+        KUBECTLS.into_iter().filter(|version| only.as_ref().is_none_or(|only| only == version)).collect();
+    // The newest first: its words are the story's.
+    versions.reverse();
+    (std::env::var_os("UPDATE").is_some(), versions)
+}
+
 /// Plays the stories with one kubectl; each story has the cluster's default state and cleans up after itself.
 fn play(
     version: &str,
     kubeconfig: &Path,
     stories: Vec<(PathBuf, Story)>,
+    environment: &[(&str, String)],
     update: bool,
 ) -> Result<Vec<String>> {
     let scratch = tempfile::tempdir()?;
     let tools = kubectl(version, scratch.path())?;
+    let newest = KUBECTLS.last() == Some(&version);
     let mut differences = Vec::new();
     for (file, mut story) in stories {
         let folder = scratch.path().join(&story.name);
         std::fs::create_dir_all(&folder)?;
-        let shell = Shell { tools: &tools, kubeconfig, folder: &folder };
-        let found = story.play(&shell, update);
+        let shell = Shell { tools: &tools, version, kubeconfig, folder: &folder, environment };
+        let found = story.play(&shell, update, newest);
         if update && !found.is_empty() {
             std::fs::write(&file, story.print()).context("rewriting a story")?;
         }
@@ -60,12 +74,52 @@ fn play(
 
 #[test]
 fn stories_without_a_node() {
-    let update = std::env::var_os("UPDATE").is_some();
-    let versions: &[&str] = if update { &["1.36"] } else { &KUBECTLS };
+    let (update, versions) = plan();
+    let with = |version: &str| {
+        let dev = Dev::start(&[]).expect("kontiki dev");
+        play(version, &dev.kubeconfig, stories("dev"), &[], update).expect("stories play")
+    };
+    let differences: Vec<String> = if update {
+        versions.into_iter().flat_map(with).collect()
+    } else {
+        std::thread::scope(|scope| {
+            let played: Vec<_> =
+                versions.into_iter().map(|version| scope.spawn(move || with(version))).collect();
+            played.into_iter().flat_map(|version| version.join().expect("a version plays")).collect()
+        })
+    };
+    assert!(update || differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn stories_on_upstream() {
+    let Some(binaries) = upstream::folder() else {
+        eprintln!("skipped: stories on upstream (UPSTREAM names no folder with its binaries)");
+        return;
+    };
+    let peer = Upstream::start(&binaries).expect("upstream's control plane");
+    let differences = play("1.36", &peer.kubeconfig, stories("dev"), &[], false).expect("stories play");
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn stories_on_a_node() {
+    if let Some(reason) = Local::unfit() {
+        eprintln!("skipped: stories on a node ({reason})");
+        return;
+    }
+    let local = Local::create("stories").expect("kontiki local create");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let environment = [
+        ("OUTSIDE", local.outside()),
+        ("PUBLISHED", format!("http://127.0.0.1:{}", local.published)),
+        ("EXAMPLES", examples.display().to_string()),
+    ];
+    let (update, versions) = plan();
     let mut differences = Vec::new();
     for version in versions {
-        let dev = Dev::start(&[]).expect("kontiki dev");
-        differences.extend(play(version, &dev.kubeconfig, stories("dev"), update).expect("stories play"));
+        let played = play(version, &local.kubeconfig, stories("node"), &environment, update);
+        differences.extend(played.expect("stories play"));
     }
     assert!(update || differences.is_empty(), "{}", differences.join("\n"));
 }
