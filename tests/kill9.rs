@@ -65,7 +65,9 @@ async fn rig(kills: u64, seed: u64) -> Result<()> {
         let writers: Vec<_> = books
             .into_iter()
             .enumerate()
-            .map(|(number, book)| tokio::spawn(write(access.clone(), number as u64, round, book, random.fork())))
+            .map(|(number, book)| {
+                tokio::spawn(write(access.clone(), number as u64, round, book, random.fork()))
+            })
             .collect();
         let life = LIFE_MS.0 + random.below(LIFE_MS.1 - LIFE_MS.0);
         tokio::time::sleep(Duration::from_millis(life)).await;
@@ -119,7 +121,9 @@ async fn write(
         let (method, path, body, attempted) = match (&belief.acknowledged, delete) {
             (State::Absent, _) => (Method::POST, CONFIGMAPS, Some(&object), Some(content.clone())),
             (State::Present { .. }, true) => (Method::DELETE, path.as_str(), None, None),
-            (State::Present { .. }, false) => (Method::PUT, path.as_str(), Some(&object), Some(content.clone())),
+            (State::Present { .. }, false) => {
+                (Method::PUT, path.as_str(), Some(&object), Some(content.clone()))
+            }
         };
         belief.attempted = Some(attempted.clone());
         let Ok((status, answer)) = api.send(method.clone(), path, body).await else { break };
@@ -220,7 +224,8 @@ impl Revisions {
 /// Writes the canary once, and reads it back from then on.
 async fn secret(api: &mut Api, canary: &str, create: bool) -> Result<()> {
     let encoded = base64::engine::general_purpose::STANDARD.encode(canary);
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "canary"}, "data": {"v": encoded}});
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "canary"}, "data": {"v": encoded}});
     let collection = "/api/v1/namespaces/default/secrets";
     let (status, answer) = if create {
         api.send(Method::POST, collection, Some(&secret)).await?

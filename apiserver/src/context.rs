@@ -5,8 +5,9 @@ use crate::negotiate::{self, Accepted, Offer};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
-use crate::status::ApiResult;
+use crate::status::{ApiError, ApiResult};
 use access::UserInfo;
+use access::tokens::Key;
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use jiff::Timestamp;
@@ -81,6 +82,12 @@ impl Context {
         let values: Vec<&str> =
             self.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
         values.join(",")
+    }
+
+    /// The key of service account tokens; it is made while the server starts.
+    pub(crate) fn signing_key(&self) -> ApiResult<Arc<Key>> {
+        let key = self.server.config.signer.key();
+        key.ok_or_else(|| ApiError::Unavailable("the signing key is not ready yet".into()))
     }
 
     /// The body's media type.

@@ -80,7 +80,12 @@ impl Api {
     ///
     /// # Errors
     /// The connection broke: whether the request took effect is not known.
-    pub async fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
         self.sender.ready().await?;
         let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let request = Request::builder()

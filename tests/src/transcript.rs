@@ -174,7 +174,10 @@ fn steps<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Step> {
             }
         }
     }
-    for text in steps.iter_mut().flat_map(|step| std::iter::once(&mut step.expected).chain(step.variants.values_mut())) {
+    for text in steps
+        .iter_mut()
+        .flat_map(|step| std::iter::once(&mut step.expected).chain(step.variants.values_mut()))
+    {
         text.truncate(text.trim_end().len());
     }
     steps

@@ -78,7 +78,10 @@ impl Upstream {
     }
 
     fn write_keys(&self) -> Result<()> {
-        let key = Command::new("openssl").args(["genrsa", "2048"]).output().context("openssl makes the tokens' key")?;
+        let key = Command::new("openssl")
+            .args(["genrsa", "2048"])
+            .output()
+            .context("openssl makes the tokens' key")?;
         fs::write(self.path("sa.key"), key.stdout)?;
         fs::write(self.path("tokens"), format!("{TOKEN},kubernetes-admin,admin,system:masters\n"))?;
         Ok(())
@@ -137,7 +140,8 @@ impl Upstream {
     fn tail(&self, name: &str) -> String {
         let mut text = String::new();
         // The log is only for the message of a failure that is reported anyway.
-        let _ = fs::File::open(self.path(&format!("{name}.log"))).and_then(|mut log| log.read_to_string(&mut text));
+        let _ = fs::File::open(self.path(&format!("{name}.log")))
+            .and_then(|mut log| log.read_to_string(&mut text));
         let lines: Vec<&str> = text.lines().rev().take(20).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }

@@ -195,13 +195,7 @@ fn jwks(context: &Context) -> ApiResult<Reply> {
     if !accept.is_empty() && !accept.split(',').any(fits) {
         return Err(ApiError::NoRepresentation(MEDIA.into()));
     }
-    let key = context
-        .server
-        .config
-        .signer
-        .key()
-        .ok_or_else(|| ApiError::Unavailable("the signing key is not ready yet".into()))?;
-    Ok(cached(reply::bytes(200, MEDIA, keys::jwks(&key))))
+    Ok(cached(reply::bytes(200, MEDIA, keys::jwks(context.signing_key()?.as_ref()))))
 }
 
 fn cached(mut reply: Reply) -> Reply {

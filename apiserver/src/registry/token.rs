@@ -72,13 +72,7 @@ fn render_answer(answer: &Tree, accepted: crate::negotiate::Accepted) -> ApiResu
 }
 
 fn sign(context: &Context, claims: &access::tokens::Claims) -> ApiResult<String> {
-    let key = context
-        .server
-        .config
-        .signer
-        .key()
-        .ok_or_else(|| ApiError::Unavailable("the signing key is not ready yet".into()))?;
-    Ok(key.sign(claims))
+    Ok(context.signing_key()?.sign(claims))
 }
 
 fn refused(error: RequestError) -> ApiError {
