@@ -1,5 +1,5 @@
 //! What `kill -9` may not do: lose an acknowledged write, bring back a deleted object, give a resourceVersion twice or
-//! go back, or leave a Secret's value readable anywhere.
+//! go back, restart a container, or leave a Secret's value readable anywhere.
 //!
 //! Writers keep their own book of what was acknowledged. A write whose answer the kill cut off may have happened or not,
 //! and nothing else. `KONTIKI_KILLS` says how often; continuous integration kills twenty times.
@@ -16,8 +16,12 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::api::{Access, Api};
 use tests::cluster::Dev;
+use tests::local::Local;
 
 const KILLS: u64 = 20;
+/// Pods that must not notice, and how long they may take to become ready.
+const PODS: usize = 3;
+const READY_MAX: Duration = Duration::from_secs(60);
 const WRITERS: u64 = 4;
 /// Names per writer: few, so that names are created, changed and deleted again and again.
 const NAMES: u64 = 12;
@@ -44,8 +48,7 @@ type Book = BTreeMap<String, Belief>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost() {
-    let kills = std::env::var("KONTIKI_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    let seed = seed();
+    let (kills, seed) = (kills(KILLS), seed());
     eprintln!("seed {seed}, {kills} kills");
     rig(kills, seed).await.unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
 }
@@ -91,6 +94,70 @@ async fn rig(kills: u64, seed: u64) -> Result<()> {
         bail!("only {} writes were acknowledged: this proves little", given.by_round.len());
     }
     find_no_secret(folder.path(), &canary, &books)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_outlive_their_node_agent() {
+    if let Some(reason) = Local::unfit() {
+        eprintln!("skipped: containers outlive their node agent ({reason})");
+        return;
+    }
+    survive(kills(KILLS)).await.unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// Kills a node's process again and again: its containers are the same ones afterwards, and none was restarted.
+async fn survive(kills: u64) -> Result<()> {
+    let local = Local::create("kill9")?;
+    let pods = "/api/v1/namespaces/default/pods";
+    let mut api = Access::read(&local.kubeconfig)?.connect().await?;
+    for number in 0..PODS {
+        let container = json!({"name": "main", "image": "busybox:1.36", "command": ["sleep", "3600"]});
+        let spec = json!({"containers": [container], "terminationGracePeriodSeconds": 0});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("p{number}")}, "spec": spec});
+        let (status, answer) = api.send(Method::POST, pods, Some(&pod)).await?;
+        if !status.is_success() {
+            bail!("pod {number}: {status} {answer}");
+        }
+    }
+    let before = running(&mut api, pods).await?;
+    for round in 0..kills {
+        local.kill()?;
+        local.start(&[])?;
+        let mut api = Access::read(&local.kubeconfig)?.connect().await?;
+        // Long enough for an agent that did not recognise its containers to replace them.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let after = running(&mut api, pods).await?;
+        if after != before {
+            bail!("kill {round}: containers were {before:?} and are {after:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Container ids and restart counts, once every container is ready.
+async fn running(api: &mut Api, pods: &str) -> Result<Vec<(String, u64)>> {
+    let began = std::time::Instant::now();
+    while began.elapsed() < READY_MAX {
+        let (_, list) = api.send(Method::GET, pods, None).await?;
+        let statuses: Vec<&Value> = list["items"]
+            .as_array()
+            .context("a list has items")?
+            .iter()
+            .map(|pod| &pod["status"]["containerStatuses"][0])
+            .filter(|status| status["ready"] == true)
+            .collect();
+        if statuses.len() == PODS {
+            let id = |status: &Value| status["containerID"].as_str().unwrap_or_default().to_owned();
+            let restarts = |status: &Value| status["restartCount"].as_u64().unwrap_or_default();
+            return Ok(statuses.into_iter().map(|status| (id(status), restarts(status))).collect());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    bail!("the pods are not ready after {READY_MAX:?}")
+}
+
+fn kills(otherwise: u64) -> u64 {
+    std::env::var("KONTIKI_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(otherwise)
 }
 
 fn start(folder: &Path) -> Result<Dev> {

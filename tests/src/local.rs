@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -23,6 +24,7 @@ pub struct Local {
     pub kubeconfig: PathBuf,
     /// The port of 127.0.0.1 that leads to the Service `web`.
     pub published: u16,
+    api_port: u16,
     data: tempfile::TempDir,
 }
 
@@ -51,19 +53,45 @@ impl Local {
         let images = images()?;
         let data = tempfile::tempdir()?;
         let name = format!("{purpose}-{}", std::process::id());
-        let published = free_port()?;
         let kubeconfig = data.path().join("kontiki").join(&name).join("kubeconfig");
         // Made before the cluster, so that a cluster that starts half is deleted too.
-        let local = Self { name, kubeconfig, published, data };
-        let mut create = local.command("create")?;
-        create.args(["--api-port", &free_port()?.to_string(), "-p", &format!("{published}:web")]);
-        for image in ["pause.tar", "busybox.tar"] {
-            create.arg("--image").arg(images.join(image));
-        }
-        if !create.status().context("kontiki local create")?.success() {
-            bail!("kontiki local create {} failed", local.name);
-        }
+        let local = Self { name, kubeconfig, published: free_port()?, api_port: free_port()?, data };
+        local.start(&[images.join("pause.tar"), images.join("busybox.tar")])?;
         Ok(local)
+    }
+
+    /// Starts the cluster if it does not run, and waits until its node is Ready.
+    ///
+    /// # Errors
+    /// It did not become ready.
+    pub fn start(&self, images: &[PathBuf]) -> Result<()> {
+        let mut create = self.command("create")?;
+        create.args(["--api-port", &self.api_port.to_string(), "-p", &format!("{}:web", self.published)]);
+        for image in images {
+            create.arg("--image").arg(image);
+        }
+        if !create.stdout(Stdio::null()).status().context("kontiki local create")?.success() {
+            bail!("kontiki local create {} failed", self.name);
+        }
+        Ok(())
+    }
+
+    /// Ends the node's kontiki process as a power cut of it would; its containers go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&self) -> Result<()> {
+        let file = self.folder().join("server-0").join("kontiki.pid");
+        let pid = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        if !Command::new("kill").args(["-9", pid.trim()]).status()?.success() {
+            bail!("process {pid} does not run");
+        }
+        // It holds its files and ports until it has no command line any more; a process nobody waits for keeps its number.
+        let command = Path::new("/proc").join(pid.trim()).join("cmdline");
+        while std::fs::read(&command).is_ok_and(|words| !words.is_empty()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// The network namespace that joins the hosts and lies outside the pod network.
