@@ -93,11 +93,12 @@ pub async fn run_with(
             tokio::spawn(server.run(Arc::clone(&shared), pods.clone(), shutdown.clone()));
         }
         let node = node::sync::register(&shared, port).await;
-        let labels = node.metadata.labels.clone().unwrap_or_default();
+        let (labels, current) = tokio::sync::watch::channel(node.metadata.labels.clone().unwrap_or_default());
         tokio::join!(
+            node::labels::follow(Arc::clone(&shared), labels, shutdown.clone()),
             node::sync::run(Arc::clone(&shared), node, port, shutdown.clone()),
             logs::rotate::run(shared.runtime.as_ref(), pods.clone(), shutdown.clone()),
-            supervisor::run(Arc::clone(&shared), pods, labels, shutdown.clone()),
+            supervisor::run(Arc::clone(&shared), pods, current, shutdown.clone()),
         );
     };
     tokio::select! {

@@ -2,6 +2,7 @@
 
 pub mod cni;
 pub mod facts;
+pub mod labels;
 pub mod lease;
 pub mod object;
 pub mod sync;

@@ -18,6 +18,7 @@ use super::spec;
 use super::worker::{self, Assigned, Glimpse, Target};
 use crate::container::{NODE_LABEL, labels};
 use crate::events::Severity;
+use crate::node::labels::Labels;
 use crate::runtime::Inventory;
 use crate::shared::Shared;
 
@@ -89,7 +90,7 @@ struct Supervisor {
     shared: Arc<Shared>,
     pods: Pods,
     hands: HashMap<String, Hand>,
-    labels: BTreeMap<String, String>,
+    labels: watch::Receiver<Labels>,
     finished: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
     seen: HashMap<String, Vec<(String, i32)>>,
     /// Directories that an earlier agent left were looked through.
@@ -97,11 +98,11 @@ struct Supervisor {
     shutdown: CancellationToken,
 }
 
-/// Runs until `shutdown`. `node_labels` are the Node object's, for admission.
+/// Runs until `shutdown`. `node_labels` are the Node object's as they are now, for admission.
 pub async fn run(
     shared: Arc<Shared>,
     pods: Pods,
-    node_labels: BTreeMap<String, String>,
+    node_labels: watch::Receiver<Labels>,
     shutdown: CancellationToken,
 ) {
     let api: Api<Pod> = Api::all(shared.objects.client().clone());
@@ -234,7 +235,7 @@ impl Supervisor {
             memory: self.shared.facts.allocatable_memory().into(),
             pods: self.shared.options.max_pods as usize,
         };
-        admission::admit(pod, targets.iter().map(Arc::as_ref), capacity, &self.labels).err()
+        admission::admit(pod, targets.iter().map(Arc::as_ref), capacity, &self.labels.borrow()).err()
     }
 
     fn on_gone(&mut self, uid: &str, last: Option<Pod>) {
