@@ -1,11 +1,13 @@
-//! OpenAPI v3 documents of the built-in kinds, from the same tables that decode and patch objects: what kubectl reads for
+//! OpenAPI documents of the built-in kinds, from the same tables that decode and patch objects: what kubectl reads for
 //! validation, explain and client-side apply.
 //!
-//! A document holds a group version's paths and every definition they reach. Decides what is written; which resources
+//! Version 2 ([`v2`]) is one document; both versions can be written in protobuf ([`gnostic`]). A document of version 3 holds a group version's paths and every definition they reach. Decides what is written; which resources
 //! are served comes in. Descriptions are not written yet.
 
 mod components;
+pub mod gnostic;
 mod operations;
+pub mod v2;
 
 use std::fmt::Write as _;
 
@@ -39,19 +41,20 @@ pub fn document(resources: &[&Resource]) -> Tree {
 
 /// A document of paths that belong to no resource (`/version`, discovery): each is read with GET.
 pub fn plain_document(paths: &[&str]) -> Tree {
-    let paths: Object = paths
-        .iter()
-        .map(|path| {
-            let get = json!({"get": {"responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}}}});
-            ((*path).to_owned(), get)
-        })
-        .collect();
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": paths,
+        "paths": plain_paths(paths),
         "components": {},
     })
+}
+
+fn plain_paths(paths: &[&str]) -> Object {
+    let written = |path: &&str| {
+        let get = json!({"get": {"responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}}}});
+        ((*path).to_owned(), get)
+    };
+    paths.iter().map(written).collect()
 }
 
 /// The hash that names a document in the index: it changes when the program or what is served changes, and costs no

@@ -12,7 +12,7 @@ mod encode;
 mod envelope;
 mod message;
 mod scalar;
-mod wire;
+pub(crate) mod wire;
 
 pub use decode::decode;
 pub use encode::encode;

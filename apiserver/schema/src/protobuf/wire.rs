@@ -4,7 +4,7 @@ use super::ProtobufError;
 
 /// How a field's value stands on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// A number of up to 64 bits.
     Varint(u64),
     /// Eight bytes, least first.
@@ -16,18 +16,18 @@ pub(super) enum Value<'a> {
 }
 
 /// Reads the fields of one message in order.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     message: &'static str,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8], message: &'static str) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], message: &'static str) -> Self {
         Self { rest: bytes, message }
     }
 
     /// The next field's number and value; `None` at the end.
-    pub(super) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, ProtobufError> {
+    pub(crate) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         if number == 0 { Err(self.malformed()) } else { Ok(Some((number, value))) }
     }
 
-    pub(super) fn malformed(&self) -> ProtobufError {
+    pub(crate) fn malformed(&self) -> ProtobufError {
         ProtobufError::Malformed { message: self.message }
     }
 
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -80,17 +80,17 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn put_number(out: &mut Vec<u8>, field: u32, value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, field: u32, value: u64) {
     put_varint(out, u64::from(field) << 3);
     put_varint(out, value);
 }
 
-pub(super) fn put_double(out: &mut Vec<u8>, field: u32, value: f64) {
+pub(crate) fn put_double(out: &mut Vec<u8>, field: u32, value: f64) {
     put_varint(out, u64::from(field) << 3 | 1);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     put_varint(out, u64::from(field) << 3 | 2);
     put_varint(out, value.len() as u64);
     out.extend_from_slice(value);
