@@ -133,6 +133,11 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
     list
 }
 
+/// The media ranges of an `Accept` header in the order they are tried, for answers that are no objects.
+pub fn ranges(accept: &str) -> Vec<&str> {
+    clauses(accept).into_iter().map(|clause| clause.media).collect()
+}
+
 /// Chooses the representation of an answer.
 pub fn negotiate(accept: &str, offer: Offer) -> ApiResult<Accepted> {
     if accept.trim().is_empty() {

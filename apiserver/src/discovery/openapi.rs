@@ -1,24 +1,120 @@
-//! OpenAPI documents. They are made on first use and kept; a document's hash
-//! costs no look at it.
+//! OpenAPI documents, as JSON and as protobuf. They are made on first use and
+//! kept; a document's hash costs no look at it.
 
 use crate::catalog;
 use crate::context::Context;
+use crate::negotiate::{self, PLAIN};
 use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, ETAG, HeaderValue, LOCATION, VARY};
+use http::Method;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use k8s::tables::{self, Resource};
+use schema::openapi::{gnostic, v2 as version_2};
 use serde_json::{Map, json};
+use sha2::{Digest as _, Sha512};
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 /// Paths that belong to no resource, each with a small document of its own.
-const PLAIN: [&str; 4] = ["version", ".well-known/openid-configuration", "openid/v1/jwks", "api"];
+const PATHS_WITHOUT_RESOURCES: [&str; 4] =
+    ["version", ".well-known/openid-configuration", "openid/v1/jwks", "api"];
 
-/// Version 2 is not served; clients fall back to version 3.
+/// How a document is written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Encoding {
+    Json,
+    Protobuf,
+}
+
+/// The media types of protobuf: the one that is told, and the one that clients of all ages ask with, which is no valid
+/// media type.
+struct ProtobufTypes {
+    told: &'static str,
+    asked: &'static str,
+}
+
+const VERSION_2: ProtobufTypes = ProtobufTypes {
+    told: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    asked: "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+};
+const VERSION_3: ProtobufTypes = ProtobufTypes {
+    told: "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+    asked: "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+};
+
+impl ProtobufTypes {
+    /// What a client gets, if it takes any of what there is.
+    fn choose(&self, accept: &str) -> Option<Encoding> {
+        let fits = |range: &str| match range {
+            "*/*" | "application/*" | "application/json" => Some(Encoding::Json),
+            range if range == self.told || range == self.asked => Some(Encoding::Protobuf),
+            _ => None,
+        };
+        if accept.trim().is_empty() {
+            return Some(Encoding::Json);
+        }
+        negotiate::ranges(accept).into_iter().find_map(fits)
+    }
+
+    fn name(&self, encoding: Encoding) -> &'static str {
+        match encoding {
+            Encoding::Json => "application/json",
+            Encoding::Protobuf => self.told,
+        }
+    }
+}
+
+/// The one document of version 2.
+struct Whole {
+    json: Bytes,
+    protobuf: Bytes,
+    etag: String,
+}
+
+/// The document of version 2, for whoever asks with any method.
 pub(super) fn v2(context: &Context) -> ApiResult<Reply> {
-    let _ = context;
-    Ok(reply::bytes(404, "text/plain; charset=utf-8", "404 page not found\n"))
+    static WHOLE: LazyLock<Whole> = LazyLock::new(whole);
+    let Some(encoding) = VERSION_2.choose(&context.accept()) else { return Ok(not_acceptable()) };
+    let body = match encoding {
+        Encoding::Json => &WHOLE.json,
+        Encoding::Protobuf => &WHOLE.protobuf,
+    };
+    content(context, VERSION_2.name(encoding), body.clone(), &WHOLE.etag)
+}
+
+fn whole() -> Whole {
+    let paths = all_paths();
+    let resources: Vec<&Resource> = paths.iter().flat_map(|path| resources(path)).collect();
+    let plain: Vec<String> = paths.iter().map(|path| format!("/{path}/")).collect();
+    let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
+    let document = version_2::document(&resources, &plain);
+    let json = Bytes::from(document.to_string());
+    let etag = Sha512::digest(&json).iter().map(|byte| format!("{byte:02X}")).collect();
+    Whole { json, protobuf: gnostic::v2(&document).into(), etag }
+}
+
+fn not_acceptable() -> Reply {
+    let mut reply = reply::empty(406);
+    reply.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    reply
+}
+
+/// A document, or the answer that the client has it already.
+fn content(context: &Context, media: &'static str, body: Bytes, etag: &str) -> ApiResult<Reply> {
+    let etag = HeaderValue::from_str(&format!("\"{etag}\""))
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
+    let reading = matches!(context.method, Method::GET | Method::HEAD);
+    let mut reply = if reading && context.headers.get(IF_NONE_MATCH) == Some(&etag) {
+        reply::empty(304)
+    } else {
+        let mut reply = reply::object(context, 200, PLAIN, body);
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        reply
+    };
+    reply.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
+    reply.headers_mut().insert(ETAG, etag);
+    Ok(reply)
 }
 
 /// Every document's path and hash.
@@ -36,44 +132,25 @@ pub(super) fn v3(context: &Context, path: &str) -> ApiResult<Reply> {
     if !all_paths().iter().any(|known| known == path) {
         return Ok(reply::empty(404));
     }
+    let Some(encoding) = VERSION_3.choose(&context.accept()) else { return Ok(not_acceptable()) };
     let hash = hash(path);
     let asked = context.query.text("hash");
     if !asked.is_empty() && asked != hash {
-        let mut reply = reply::bytes(301, "application/json", Bytes::new());
+        let mut reply = reply::bytes(301, VERSION_3.name(encoding), Bytes::new());
         let location = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={hash}"))
             .map_err(|error| ApiError::Internal(error.to_string()))?;
         reply.headers_mut().insert(LOCATION, location);
         return Ok(reply);
     }
-    if !accepts_json(&context.accept()) {
-        return Ok(reply::empty(406));
-    }
-    let mut reply = reply::object(context, 200, crate::negotiate::PLAIN, document(path));
-    let headers = reply.headers_mut();
-    headers.insert(VARY, HeaderValue::from_static("Accept"));
-    headers.insert(
-        ETAG,
-        HeaderValue::from_str(&format!("\"{hash}\""))
-            .map_err(|error| ApiError::Internal(error.to_string()))?,
-    );
+    let mut reply = content(context, VERSION_3.name(encoding), document(path, encoding), &hash)?;
     if !asked.is_empty() {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }
     Ok(reply)
 }
 
-fn accepts_json(accept: &str) -> bool {
-    let fits = |clause: &str| {
-        matches!(
-            clause.split(';').next().unwrap_or_default().trim(),
-            "*/*" | "application/*" | "application/json"
-        )
-    };
-    accept.is_empty() || accept.split(',').any(fits)
-}
-
 fn all_paths() -> Vec<String> {
-    let mut paths: Vec<String> = PLAIN.iter().map(|path| (*path).to_owned()).collect();
+    let mut paths: Vec<String> = PATHS_WITHOUT_RESOURCES.iter().map(|path| (*path).to_owned()).collect();
     paths.push("apis".to_owned());
     for (group, version) in catalog::groups() {
         if group.is_empty() {
@@ -113,10 +190,11 @@ fn hash(path: &str) -> String {
     schema::openapi::hash(env!("CARGO_PKG_VERSION"), path, &resources(path))
 }
 
-/// The document's bytes, made once.
-fn document(path: &str) -> Bytes {
-    static DOCUMENTS: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
-    if let Some(bytes) = DOCUMENTS.lock().expect("no panic while the lock is held").get(path) {
+/// The bytes of a document of version 3, made once.
+fn document(path: &str, encoding: Encoding) -> Bytes {
+    static DOCUMENTS: LazyLock<Mutex<HashMap<(String, Encoding), Bytes>>> = LazyLock::new(Mutex::default);
+    let key = (path.to_owned(), encoding);
+    if let Some(bytes) = DOCUMENTS.lock().expect("no panic while the lock is held").get(&key) {
         return bytes.clone();
     }
     let tree = if group_version(path).is_some() {
@@ -124,7 +202,10 @@ fn document(path: &str) -> Bytes {
     } else {
         schema::openapi::plain_document(&[&format!("/{path}")])
     };
-    let bytes = Bytes::from(tree.to_string());
-    DOCUMENTS.lock().expect("no panic while the lock is held").insert(path.to_owned(), bytes.clone());
+    let bytes = match encoding {
+        Encoding::Json => Bytes::from(tree.to_string()),
+        Encoding::Protobuf => gnostic::v3(&tree).into(),
+    };
+    DOCUMENTS.lock().expect("no panic while the lock is held").insert(key, bytes.clone());
     bytes
 }
