@@ -209,3 +209,29 @@ fn document(path: &str, encoding: Encoding) -> Bytes {
     DOCUMENTS.lock().expect("no panic while the lock is held").insert(key, bytes.clone());
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(accept: &str, told: Option<&str>) {
+        assert_eq!(VERSION_2.choose(accept).map(|encoding| VERSION_2.name(encoding)), told, "{accept:?}");
+    }
+
+    #[test]
+    fn protobuf_is_told_by_its_valid_name_only() {
+        let valid = Some("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+        check("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", valid);
+        check("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", valid);
+        check("application/json;q=0.5, application/com.github.proto-openapi.spec.v2.v1.0+protobuf", valid);
+        check("application/com.github.proto-openapi.spec.v3.v1.0+protobuf", None);
+    }
+
+    #[test]
+    fn json_is_for_everybody_else() {
+        check("", Some("application/json"));
+        check("*/*", Some("application/json"));
+        check("text/html, application/*;q=0.1", Some("application/json"));
+        check("text/html", None);
+    }
+}
