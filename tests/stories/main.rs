@@ -121,6 +121,8 @@ fn stories_on_a_node() {
         let played = play(version, &local.kubeconfig, stories("node"), &environment, update);
         differences.extend(played.expect("stories play"));
     }
+    let left = local.delete().expect("kontiki local delete");
+    assert!(left.is_empty(), "the cluster left behind:\n{}", left.join("\n"));
     assert!(update || differences.is_empty(), "{}", differences.join("\n"));
 }
 
