@@ -94,6 +94,34 @@ impl Local {
         Ok(())
     }
 
+    /// Deletes the cluster and tells what of it is still on the machine: nothing, if all is well.
+    ///
+    /// # Errors
+    /// The command failed.
+    pub fn delete(self) -> Result<Vec<String>> {
+        if !self.command("delete")?.status().context("kontiki local delete")?.success() {
+            bail!("kontiki local delete {} failed", self.name);
+        }
+        let mut left = Vec::new();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        left.extend(mounts.lines().filter(|line| line.contains(&self.name)).map(|line| format!("mount {line}")));
+        for process in std::fs::read_dir("/proc")?.flatten() {
+            let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            if command.contains(&self.name) {
+                left.push(format!("process {command}"));
+            }
+        }
+        for folder in ["/run/netns".into(), self.data.path().join("kontiki")] {
+            left.extend(named_after(&folder, &self.name));
+        }
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup")?.flatten() {
+            left.extend(named_after(&hierarchy.path().join("kontiki"), &self.name));
+        }
+        left.extend(named_after(Path::new("/sys/fs/cgroup/kontiki"), &self.name));
+        Ok(left)
+    }
+
     /// The network namespace that joins the hosts and lies outside the pod network.
     pub fn outside(&self) -> String {
         format!("kontiki-{}", self.name)
@@ -129,6 +157,13 @@ fn images() -> Result<PathBuf> {
         bail!("examples/images/build {} failed", images.display());
     }
     Ok(images)
+}
+
+/// What stands in a folder with `name` in its own name; a folder that is not there holds nothing.
+fn named_after(folder: &Path, name: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().contains(name));
+    named.map(|entry| entry.path().display().to_string()).collect()
 }
 
 /// A port that was free a moment ago.
