@@ -84,10 +84,22 @@ def settle(server):
 def make_fixture(server, target):
     for path, (collection, body) in FIXTURES.items():
         if target == path or target.startswith(path + '/'):
+            wait_until_gone(server, path)
             response = server.send('POST', collection, {'Content-Type': 'application/json'}, json.dumps(body).encode())
             answer = response.read()
             if response.status not in (201, 409):
                 raise RuntimeError(f'cannot create {path}: {answer[:300]!r}')
+
+
+def wait_until_gone(server, path):
+    """An object an earlier request let go may still wait for its dependents; it would vanish under the next request."""
+    deadline = time.monotonic() + SETTLE_MAX_SECONDS
+    while time.monotonic() < deadline:
+        response = server.send('GET', path, {})
+        answer = response.read()
+        if response.status != 200 or 'deletionTimestamp' not in json.loads(answer)['metadata']:
+            return
+        time.sleep(0.05)
 
 
 def send(server, request):
