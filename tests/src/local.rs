@@ -104,7 +104,9 @@ impl Local {
         }
         let mut left = Vec::new();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-        left.extend(mounts.lines().filter(|line| line.contains(&self.name)).map(|line| format!("mount {line}")));
+        left.extend(
+            mounts.lines().filter(|line| line.contains(&self.name)).map(|line| format!("mount {line}")),
+        );
         for process in std::fs::read_dir("/proc")?.flatten() {
             let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");

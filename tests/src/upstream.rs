@@ -42,8 +42,10 @@ impl Upstream {
         upstream.write_keys()?;
         upstream.start_api(binaries, etcd, api)?;
         fs::write(&upstream.kubeconfig, kubeconfig_text(api))?;
-        upstream.wait_ready(api)?;
+        upstream.wait_for(api, "/readyz", b"ok")?;
         upstream.start_clients(binaries)?;
+        // Pods are refused until a controller has made their namespace's account.
+        upstream.wait_for(api, "/api/v1/namespaces/default/serviceaccounts/default", b"\"kind\"")?;
         Ok(upstream)
     }
 
@@ -119,19 +121,20 @@ impl Upstream {
         self.spawn(binaries, "kube-scheduler", &scheduler)
     }
 
-    fn wait_ready(&mut self, port: u16) -> Result<()> {
+    /// Asks until the answer holds `wanted`.
+    fn wait_for(&mut self, port: u16, path: &str, wanted: &[u8]) -> Result<()> {
         let began = Instant::now();
-        let url = format!("https://127.0.0.1:{port}/readyz");
+        let url = format!("https://127.0.0.1:{port}{path}");
         loop {
             let answer = Command::new("curl")
-                .args(["-sk", "-m", "2", "-H", &format!("Authorization: Bearer {TOKEN}"), &url])
+                .args(["-skf", "-m", "2", "-H", &format!("Authorization: Bearer {TOKEN}"), &url])
                 .output()
-                .context("curl asks for readiness")?;
-            if answer.stdout == b"ok" {
+                .context("curl asks upstream")?;
+            if answer.stdout.windows(wanted.len()).any(|part| part == wanted) {
                 return Ok(());
             }
             if began.elapsed() > START_MAX {
-                bail!("kube-apiserver is not ready:\n{}", self.tail("kube-apiserver"));
+                bail!("upstream does not answer {path}:\n{}", self.tail("kube-apiserver"));
             }
             std::thread::sleep(Duration::from_millis(100));
         }
