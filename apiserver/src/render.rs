@@ -12,6 +12,7 @@ use mvcc::{Entry, Revision};
 use schema::Tree;
 use schema::go::quote;
 use serde_json::{Map, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a Table row shows of its object.
@@ -238,7 +239,11 @@ impl Renderer<'_> {
     }
 
     fn write_row(&self, content: Content<'_>, beta: bool, out: &mut Vec<u8>) -> ApiResult<()> {
-        let tree = self.codec.content_tree(self.kind, content)?;
+        let mut tree = self.codec.content_tree(self.kind, content)?;
+        // Events are one kind under two names: their cells are read from the stored shape.
+        if self.kind.converts {
+            tree = Cow::Owned(self.kind.strategy.to_stored(tree.into_owned()));
+        }
         out.extend_from_slice(b"{\"cells\":");
         let cells = self.kind.strategy.row(&tree, self.now);
         serde_json::to_writer(&mut *out, &cells).expect("cells encode into memory");
