@@ -5,7 +5,7 @@
 //! everything they see goes into the [`trace`]; and [`check`] judges the trace alone.
 //!
 //! Invariants: the checkers share no code with the store; nothing here asks a clock, the operating
-//! system's randomness or a second thread. One member for now: a cluster is several computers in one
+//! system's randomness or a second thread. It simulates one member; a cluster is several computers in one
 //! [`client::Company`], with the network as another thing the nemesis can break.
 
 pub mod api;

@@ -260,10 +260,10 @@ async fn crash_loop(api: &Api) {
 }
 
 async fn init_and_completion(api: &Api) {
-    let mut pod = simple("job", "Never", "test \"$(cat /work/file)\" = made");
-    pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    let mut pod = simple("job", "Never", "test \"$(cat /shared/file)\" = made");
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "work", "mountPath": "/shared"}]);
     pod["spec"]["initContainers"] = json!([{"name": "make", "image": "docker.io/library/box:1",
-        "command": ["sh", "-c", "echo made > /work/file"], "volumeMounts": [{"name": "work", "mountPath": "/work"}]}]);
+        "command": ["sh", "-c", "echo made > /shared/file"], "volumeMounts": [{"name": "work", "mountPath": "/shared"}]}]);
     pod["spec"]["volumes"] = json!([{"name": "work", "emptyDir": {"medium": "Memory"}}]);
     api.put(PODS, pod);
     let pod = eventually(api, &format!("{PODS}/job"), "the pod has succeeded", |pod| {
