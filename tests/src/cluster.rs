@@ -80,7 +80,15 @@ impl Dev {
     /// # Errors
     /// It ended before.
     pub fn logging(arguments: &[&str], log: Stdio) -> Result<Self> {
-        let mut child = Command::new(kontiki()?)
+        Self::of(Command::new(kontiki()?), arguments, log)
+    }
+
+    /// As [`Dev::logging`], with a command that runs the binary in circumstances of its own.
+    ///
+    /// # Errors
+    /// It ended before.
+    pub fn of(mut command: Command, arguments: &[&str], log: Stdio) -> Result<Self> {
+        let mut child = command
             .arg("dev")
             .args(arguments)
             .stdout(Stdio::piped())
