@@ -12,6 +12,7 @@ mod hub;
 pub mod log;
 mod machine;
 mod medium;
+pub mod peers;
 mod proposal;
 mod replica;
 mod seams;
@@ -27,6 +28,7 @@ pub use mvcc::{
     Change, ChangeKind, Compacted, Entry, Interest, Key, Object, Operation, Outcome, Precondition,
     REFUSED_BY_FENCE, Revision, StateHash, Term, Transaction, View,
 };
+pub use replica::{MemberInfo, MembershipError};
 pub use seams::{Clock, HashSeed, Random, Seams};
-pub use store::{MemberId, Options, Store};
+pub use store::{MemberId, Options, SnapshotReceiver, Store};
 pub use watcher::Watcher;

@@ -102,6 +102,11 @@ impl Shared {
         self.proposals.lock().expect("no panic while the lock is held").remove(&proposal);
     }
 
+    /// A snapshot stands in the place of applies: what they came to is in it and cannot be told any more.
+    fn abandon_outcomes(&self) {
+        self.proposals.lock().expect("no panic while the lock is held").clear();
+    }
+
     fn resolve(&self, outcomes: Vec<(ProposalId, Outcome)>) {
         let mut proposals = self.proposals.lock().expect("no panic while the lock is held");
         for (proposal, outcome) in outcomes {
@@ -167,6 +172,7 @@ impl Machine {
         *self.shared.old_views() = OldViews::default();
         self.shared.state.store(Arc::new(self.state.clone()));
         self.shared.applied.send_replace(revision);
+        self.shared.abandon_outcomes();
         match missed {
             Some(changes) => self.shared.hub.dispatch(changes.iter(), revision),
             None => self.shared.hub.lose_history(oldest, revision),

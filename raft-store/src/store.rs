@@ -19,8 +19,9 @@ use crate::error::{OpenError, ProposeError, ReadError};
 use crate::housekeeping::{Limits, Retention};
 use crate::machine::Shared;
 use crate::medium::Medium;
+use crate::peers::{PeerReply, PeerRequest, Peering, Refused, SnapshotBody};
 use crate::proposal::{TRANSACTION_BYTES_MAX, transaction_cost};
-use crate::replica::{Opener, Replica};
+use crate::replica::{Incoming, MemberInfo, MembershipError, Opener, Replica};
 use crate::seams::Seams;
 use crate::watcher::Watcher;
 
@@ -41,13 +42,15 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// Who this member is. Stays the same for the life of its data.
     pub member: MemberId,
+    /// What makes it one of several; `None` for a store that is always alone.
+    pub peering: Option<Peering>,
     /// Bounds on what is kept.
     pub limits: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { data_dir: None, member: MemberId(1), limits: Limits::default() }
+        Self { data_dir: None, member: MemberId(1), peering: None, limits: Limits::default() }
     }
 }
 
@@ -69,6 +72,12 @@ const IN_FLIGHT_BYTES_MAX: usize = 4 * TRANSACTION_BYTES_MAX;
 
 /// The unit in which proposals in flight are counted.
 const IN_FLIGHT_UNIT: usize = 1024;
+
+/// How long a member may take to apply what the leader has applied.
+const OUTCOME_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long the outcome of a proposal is waited for whose way was lost.
+const UNKNOWN_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How often housekeeping looks.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
@@ -97,7 +106,8 @@ impl Drop for Inner {
 }
 
 impl Store {
-    /// Opens the store and returns when it can be read and, with a single member, written.
+    /// Opens the store. A sole voter can be read and written then; with several members the first read or write waits
+    /// for a leader.
     pub async fn open(options: Options, seams: Seams) -> Result<Self, OpenError> {
         match options.data_dir.clone() {
             None => Self::open_on(|| Ok(Medium::in_memory()), options, seams).await,
@@ -116,8 +126,10 @@ impl Store {
     }
 
     async fn start(opener: Opener, options: Options, seams: Seams) -> Result<Self, OpenError> {
-        let (replica, shared) = Replica::start(opener, options.member, &seams).await?;
+        let peering = options.peering.map(Arc::new);
+        let (replica, chores, shared) = Replica::start(opener, options.member, peering, &seams).await?;
         let tasks = CancellationToken::new();
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(replica.clone().work(chores)));
         let leadership = Arc::new(watch::Sender::new(replica.leads()));
         let supervised = replica.clone().supervise(leadership.clone());
         tokio::spawn(tasks.clone().run_until_cancelled_owned(supervised));
@@ -193,13 +205,73 @@ impl Store {
             drop(permit);
             written
         });
-        match written.await.unwrap_or(Err(ProposeError::Unknown)) {
-            Ok(()) => outcome.await.map_err(|_| ProposeError::Unknown),
+        let wait_max = match written.await.unwrap_or(Err(ProposeError::Unknown)) {
+            Ok(()) => OUTCOME_WAIT_MAX,
+            // It may still be applied, and then its outcome is known after all.
+            Err(ProposeError::Unknown) if self.inner.replica.has_peers() => UNKNOWN_WAIT_MAX,
             Err(error) => {
                 self.inner.shared.forget_outcome(proposal);
-                Err(error)
+                return Err(error);
             }
+        };
+        let outcome = tokio::time::timeout(wait_max, outcome).await;
+        self.inner.shared.forget_outcome(proposal);
+        outcome.ok().and_then(Result::ok).ok_or(ProposeError::Unknown)
+    }
+
+    /// Answers a request of another member.
+    ///
+    /// # Errors
+    /// It is not for this member, or this member does not take part now.
+    pub async fn answer(&self, request: PeerRequest) -> Result<PeerReply, Refused> {
+        if self.inner.stopped.load(Ordering::Acquire) {
+            return Err(Refused::Stopped);
         }
+        self.inner.replica.answer(request).await
+    }
+
+    /// A place for the bytes of a snapshot that another member sends.
+    ///
+    /// # Errors
+    /// The disk takes nothing.
+    pub fn receive_snapshot(&self) -> io::Result<SnapshotReceiver> {
+        Ok(SnapshotReceiver(self.inner.replica.incoming()?))
+    }
+
+    /// The members, as far as this one knows.
+    pub fn members(&self) -> Vec<MemberInfo> {
+        self.inner.replica.members()
+    }
+
+    /// Who leads, as far as this member knows.
+    pub fn leader(&self) -> Option<MemberId> {
+        self.inner.replica.leader_id()
+    }
+
+    /// Whether a leader, or a quorum if it leads itself, was heard of within that time.
+    pub fn in_contact(&self, within: Duration) -> bool {
+        !self.inner.stopped.load(Ordering::Acquire) && self.inner.replica.in_contact(within)
+    }
+
+    /// Makes a member a voter: first it listens, and when it has caught up its vote counts. Only the leader can.
+    ///
+    /// # Errors
+    /// This member does not lead, the newcomer does not catch up, or the outcome is not known.
+    pub async fn admit(&self, id: MemberId, address: impl Into<String>) -> Result<(), MembershipError> {
+        self.inner.replica.admit(id, address.into()).await
+    }
+
+    /// Takes a member's vote and place. Only the leader can; it may remove itself.
+    ///
+    /// # Errors
+    /// This member does not lead, it is the last voter, or the outcome is not known.
+    pub async fn remove(&self, id: MemberId) -> Result<(), MembershipError> {
+        self.inner.replica.remove(id).await
+    }
+
+    /// Lets another voter lead; whether one does now.
+    pub async fn hand_over(&self) -> bool {
+        self.inner.replica.hand_over().await
     }
 
     /// Watches an interest from the first change after a revision, which may lie inside a transaction.
@@ -222,8 +294,9 @@ impl Store {
         self.inner.replica.snapshot(&Limits { log_keep_entries: 0, ..Limits::default() }).await
     }
 
-    /// Stops replication, ends every watch and closes the log. What was acknowledged stays.
+    /// Hands leadership over, stops replication, ends every watch and closes the log. What was acknowledged stays.
     pub async fn shutdown(&self) {
+        self.inner.replica.hand_over().await;
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.in_flight.close();
         // First, so that nothing starts an engine again.
@@ -231,6 +304,27 @@ impl Store {
         self.inner.replica.stop().await;
         self.inner.leadership.send_replace(None);
         self.inner.shared.hub.stop();
+    }
+}
+
+/// Takes a snapshot's bytes.
+pub struct SnapshotReceiver(Incoming);
+
+impl SnapshotReceiver {
+    /// Takes some more. Waits for a disk.
+    ///
+    /// # Errors
+    /// The disk takes nothing.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write(bytes)
+    }
+
+    /// Everything has come; it is on disk then.
+    ///
+    /// # Errors
+    /// The disk takes nothing.
+    pub fn finish(self) -> io::Result<SnapshotBody> {
+        self.0.finish().map(SnapshotBody)
     }
 }
 

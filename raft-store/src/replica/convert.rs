@@ -38,8 +38,8 @@ pub(super) fn damaged(what: &'static str) -> io::Error {
 }
 
 pub(super) fn position(log_id: &LogId) -> wire::LogPosition {
-    let leader = log_id.committed_leader_id();
-    wire::LogPosition { term: leader.term, leader: leader.node_id, index: log_id.index() }
+    // The term alone says who led: `leader` is not read.
+    wire::LogPosition { term: log_id.committed_leader_id().term, leader: 0, index: log_id.index() }
 }
 
 pub(super) fn read_position(position: wire::LogPosition) -> LogId {
@@ -47,7 +47,7 @@ pub(super) fn read_position(position: wire::LogPosition) -> LogId {
 }
 
 pub(super) fn vote(vote: &Vote) -> wire::Vote {
-    wire::Vote { term: vote.leader_id.term, member: vote.leader_id.node_id, committed: vote.committed }
+    wire::Vote { term: vote.leader_id.term, member: vote.leader_id.voted_for, committed: vote.committed }
 }
 
 pub(super) fn read_vote(vote: wire::Vote) -> Vote {

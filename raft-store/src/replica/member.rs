@@ -1,7 +1,8 @@
 //! One running engine: starting it on what a medium holds, writing through it, asking whether it leads.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use mvcc::{Command, Term};
@@ -10,17 +11,24 @@ use openraft::ServerState;
 use openraft::SnapshotPolicy;
 use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader, RaftError};
 use openraft::raft::ReadPolicy;
-use openraft::rt::WatchReceiver as _;
 use openraft::rt::deterministic_rng::DeterministicRng;
+use openraft::rt::{Instant as _, WatchReceiver as _};
+use proto::store as stored;
+use tokio::time::Instant;
 
 use super::applier::Core;
+use super::convert;
+use super::forward::Arrivals;
+use super::network::PeerClient;
 use super::types::{Peer, Proposal, Raft, Runtime, TypeConfig};
 use super::{Applier, LogStore, Peers, Snapshots};
 use crate::error::{OpenError, ProposeError, ReadError};
 use crate::housekeeping::Limits;
 use crate::log::LogBackend;
 use crate::medium::Medium;
+use crate::peers::{Begin, PeerReply, PeerRequest, Peering};
 use crate::store::MemberId;
+use proto::peer as wire;
 
 /// How long a leader is expected to be silent at most. An election takes half a second to a second.
 const HEARTBEAT_MS: u64 = 100;
@@ -31,8 +39,10 @@ const ELECTION_MAX_MS: u64 = 1000;
 /// not lead.
 const LEASE_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// How long a member with peers waits at start for a leader to tell it how far to catch up.
-const RECOVERY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a leader may take to find the quorum that a read needs, or to answer a follower that asks for it.
+const READ_INDEX_MAX: Duration = Duration::from_secs(1);
+
+pub(super) type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
 type Metrics = openraft::type_config::alias::WatchReceiverOf<TypeConfig, openraft::RaftMetrics<TypeConfig>>;
 
@@ -41,35 +51,45 @@ pub(super) struct Member {
     raft: Raft,
     log: LogStore,
     snapshots: Snapshots,
-    id: u64,
+    id: MemberId,
+    peers: Peers,
     /// The only voter. No other member can acknowledge a write, so whatever is acknowledged is published
-    /// here. Fixed at start: nothing changes the membership yet.
-    is_sole: bool,
+    /// here. Given up for good before this member, as the leader, proposes to change the members.
+    is_sole: AtomicBool,
+    /// When the leader was last heard of.
+    heard: Mutex<Option<Instant>>,
+    /// What followers have sent; outlives this engine, as their requests may.
+    arrivals: Arc<Mutex<Arrivals>>,
 }
 
 impl Member {
-    /// Starts an engine and returns when the state can be read.
+    /// Starts an engine. A sole voter's state can be read when it returns; others' reads wait for a leader.
     pub(super) async fn start(
         medium: Medium,
         id: MemberId,
+        peering: Option<Arc<Peering>>,
         core: Arc<Mutex<Core>>,
+        arrivals: Arc<Mutex<Arrivals>>,
         seed: u64,
     ) -> Result<Self, OpenError> {
         let Medium { backend, snapshots } = medium;
         let log = open_log(backend).await?;
         let applier = Applier::new(core, snapshots.clone());
         let config = Arc::new(config().validate().expect("constants that fit each other"));
-        let starting = Raft::new(id.0, config, Peers, log.clone(), applier);
+        let peers = Peers::new(id, peering.clone());
+        let starting = Raft::new(id.0, config, peers.clone(), log.clone(), applier);
         let raft = DeterministicRng::<Runtime>::scope(seed, starting).await.map_err(refused)?;
-        if !raft.is_initialized().await.map_err(refused)? {
-            let members = BTreeMap::from([(id.0, Peer::default())]);
-            raft.initialize(members).await.map_err(refused)?;
+        let begin = peering.as_ref().map_or(Begin::Found, |peering| peering.begin);
+        if begin == Begin::Found && !raft.is_initialized().await.map_err(refused)? {
+            let address = peering.map(|peering| peering.address.to_string()).unwrap_or_default();
+            raft.initialize(BTreeMap::from([(id.0, Peer { address })])).await.map_err(refused)?;
         }
         // Of the engine itself: its metrics may not have heard of a membership that was just made.
         let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
         let voters: Vec<u64> = voters.await.map_err(refused)?;
-        let is_sole = voters == [id.0];
-        let member = Self { raft, log, snapshots, id: id.0, is_sole };
+        let is_sole = AtomicBool::new(voters == [id.0]);
+        let heard = Mutex::default();
+        let member = Self { raft, log, snapshots, id, peers, is_sole, heard, arrivals };
         match member.recover().await {
             Ok(()) => Ok(member),
             Err(error) => {
@@ -79,10 +99,9 @@ impl Member {
         }
     }
 
-    /// Waits until every entry that may have been acknowledged is applied.
+    /// Waits until every entry that may have been acknowledged is applied, if this member alone can tell.
     async fn recover(&self) -> Result<(), OpenError> {
-        if !self.is_sole {
-            self.raft.wait_for_recovery(Some(RECOVERY_WAIT_MAX)).await.map_err(refused)?;
+        if !self.is_sole() {
             return Ok(());
         }
         // Nobody else can lead: there is no election timeout to wait for, nor anybody to send heartbeats
@@ -96,7 +115,7 @@ impl Member {
                 now.running_state.clone().map_err(refused)?;
                 let applied = now.last_applied.as_ref();
                 // The first entry of its own term is the last in the log.
-                if now.current_leader == Some(self.id)
+                if now.current_leader == Some(self.id.0)
                     && applied.is_some_and(|applied| applied.committed_leader_id().term == now.current_term)
                 {
                     return Ok(());
@@ -108,11 +127,69 @@ impl Member {
 
     /// Whether it is the only voter.
     pub(super) fn is_sole(&self) -> bool {
-        self.is_sole
+        self.is_sole.load(Ordering::Acquire)
     }
 
-    fn metrics(&self) -> Metrics {
+    /// Reads ask for a quorum from now on, and there are elections again.
+    pub(super) fn give_up_soleness(&self) {
+        if self.is_sole.swap(false, Ordering::AcqRel) {
+            self.raft.runtime_config().tick(true);
+        }
+    }
+
+    pub(super) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    pub(super) fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    pub(super) fn id(&self) -> MemberId {
+        self.id
+    }
+
+    pub(super) fn metrics(&self) -> Metrics {
         self.raft.metrics()
+    }
+
+    pub(super) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().expect("no panic while the lock is held")
+    }
+
+    /// Notes that the leader was heard of.
+    pub(super) fn hear(&self) {
+        *self.heard.lock().expect("no panic while the lock is held") = Some(Instant::now());
+    }
+
+    /// Whether a leader's word, or a quorum's if it is this member, is not older than that.
+    pub(super) fn in_contact(&self, within: Duration) -> bool {
+        if self.is_sole() {
+            return self.runs();
+        }
+        let since = if self.leads().is_some() {
+            let metrics = self.metrics();
+            let acked = metrics.borrow_watched().last_quorum_acked;
+            acked.map(|acked| acked.elapsed())
+        } else {
+            let heard = *self.heard.lock().expect("no panic while the lock is held");
+            heard.map(|heard| heard.elapsed())
+        };
+        since.is_some_and(|since| since <= within)
+    }
+
+    /// Who leads, as far as this member knows.
+    pub(super) fn leader_id(&self) -> Option<u64> {
+        self.metrics().borrow_watched().current_leader
+    }
+
+    /// The way to the leader and the term it leads in, if it is somebody else.
+    pub(super) fn leader(&self) -> Option<(PeerClient, u64)> {
+        let metrics = self.metrics();
+        let now = metrics.borrow_watched();
+        let leader = now.current_leader.filter(|leader| *leader != self.id.0)?;
+        let address = now.membership_config.membership().get_node(&leader)?.address.clone();
+        Some((self.peers.client(MemberId(leader), &address), now.vote.leader_id.term))
     }
 
     /// The term this member leads in, if it leads.
@@ -143,15 +220,14 @@ impl Member {
         }
     }
 
-    /// Writes a command and returns once it is applied here.
-    pub(super) async fn write(&self, command: Command) -> Result<(), ProposeError> {
-        let proposal = Proposal(Arc::new(command));
+    /// Writes a command, if this member leads, and returns once it is applied here.
+    pub(super) async fn write(&self, command: Arc<Command>) -> Result<(), ProposeError> {
         let mut waited = Duration::ZERO;
         loop {
             if !self.runs() {
                 return Err(ProposeError::Stopped);
             }
-            let error = match self.raft.client_write(proposal.clone()).await {
+            let error = match self.raft.client_write(Proposal(command.clone())).await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
@@ -165,6 +241,7 @@ impl Member {
                     tokio::time::sleep(pause).await;
                     waited += pause;
                 }
+                // The engine says so only before it appends.
                 RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
                     let leader = forward.leader_id.map(MemberId);
                     return Err(ProposeError::NotLeader { leader });
@@ -175,12 +252,55 @@ impl Member {
         }
     }
 
+    /// Appends a follower's command and returns where it stands once it is applied here.
+    pub(super) async fn append_command(&self, command: Command) -> Result<stored::LogPosition, WriteError> {
+        let written = self.raft.client_write(Proposal(Arc::new(command))).await?;
+        Ok(convert::position(&written.log_id))
+    }
+
     /// Returns once everything acknowledged before the call is published here.
-    pub(super) async fn confirm(&self) -> Result<(), ReadError> {
-        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
-        let linearizer = linearizer.map_err(|_| ReadError::NoLeader)?;
-        linearizer.await_ready(&self.raft).await.map_err(|_| ReadError::Stopped)?;
-        Ok(())
+    pub(super) async fn confirm(&self, deadline: Instant) -> Result<(), ReadError> {
+        let index = match self.leader() {
+            None => {
+                let asking = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
+                match tokio::time::timeout(READ_INDEX_MAX, asking).await {
+                    Ok(Ok((read, _))) => read.index(),
+                    Ok(Err(RaftError::Fatal(_))) => return Err(ReadError::Stopped),
+                    Ok(Err(RaftError::APIError(_))) | Err(_) => return Err(ReadError::NoLeader),
+                }
+            }
+            Some((leader, _)) => {
+                let request = PeerRequest::ReadIndex(wire::ReadIndexRequest { envelope: leader.envelope() });
+                match leader.call(request, READ_INDEX_MAX).await {
+                    Ok(PeerReply::ReadIndex(wire::ReadIndexReply { position: Some(position) })) => {
+                        position.index
+                    }
+                    Ok(_) | Err(_) => return Err(ReadError::NoLeader),
+                }
+            }
+        };
+        self.applied(index, deadline).await
+    }
+
+    /// Waits until an index is applied, and so published.
+    async fn applied(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
+        let mut metrics = self.metrics();
+        loop {
+            {
+                let now = metrics.borrow_watched();
+                if now.last_applied.is_some_and(|applied| applied.index() >= index) {
+                    return Ok(());
+                }
+                if now.running_state.is_err() {
+                    return Err(ReadError::Stopped);
+                }
+            }
+            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(ReadError::Stopped),
+                Err(_) => return Err(ReadError::NoLeader),
+            }
+        }
     }
 
     /// Whether the log is worth a snapshot.

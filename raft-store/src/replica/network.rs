@@ -1,46 +1,117 @@
-//! How members reach each other.
-//!
-//! A cluster has one member so far. The factory exists because Raft asks for one; the clients it makes
-//! say which member cannot be reached and why, and never pretend a grant.
+//! How an engine reaches the others: its words become messages, and replies its words again.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt as _;
 use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use prost::Message as _;
+use proto::peer as wire;
 
+use super::convert;
 use super::snapshot::{Image, Snapshot};
-use super::types::{Peer, TypeConfig, Vote};
+use super::types::{Entry, Peer, TypeConfig, Vote};
+use crate::peers::{PeerReply, PeerRequest, Peering, SnapshotBody, Unreached};
+use crate::store::MemberId;
+
+/// Entries in one request. Twice the largest object fits, so that any entry does.
+const APPEND_BYTES_MAX: usize = 32 << 20;
+
+/// A reply waits for the follower's disk.
+const APPEND_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// A snapshot waits for its transfer and for the follower to load it.
+const SNAPSHOT_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// Makes a client for each member.
-#[derive(Debug, Default)]
-pub(crate) struct Peers;
+#[derive(Debug, Clone)]
+pub(crate) struct Peers {
+    me: MemberId,
+    peering: Option<Arc<Peering>>,
+}
 
 /// The client for one member.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PeerClient {
-    member: u64,
+    me: MemberId,
+    member: MemberId,
     address: String,
+    peering: Option<Arc<Peering>>,
+}
+
+impl Peers {
+    pub(crate) fn new(me: MemberId, peering: Option<Arc<Peering>>) -> Self {
+        Self { me, peering }
+    }
+
+    pub(crate) fn client(&self, member: MemberId, address: &str) -> PeerClient {
+        PeerClient { me: self.me, member, address: address.to_owned(), peering: self.peering.clone() }
+    }
 }
 
 impl PeerClient {
-    fn unreachable(&self) -> Unreachable<TypeConfig> {
-        let Self { member, address } = self;
-        Unreachable::from_string(match address.is_empty() {
-            true => format!("member {member} is unknown: it has no address"),
-            false => format!("member {member} at {address} is not reached: peers are not connected yet"),
+    /// Sends a request and waits for its reply, so long and no longer.
+    pub(crate) async fn call(&self, request: PeerRequest, within: Duration) -> Result<PeerReply, Unreached> {
+        let Some(peering) = &self.peering else { return Err(unsent("this store has no peers")) };
+        if self.address.is_empty() {
+            return Err(unsent("its address is not known"));
+        }
+        let calling = peering.transport.call(self.member, &self.address, request);
+        tokio::time::timeout(within, calling).await.unwrap_or_else(|_| {
+            Err(Unreached { reason: format!("no reply in {within:?}"), may_have_arrived: true })
         })
     }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the field of every message is optional")]
+    pub(crate) fn envelope(&self) -> Option<wire::Envelope> {
+        let cluster = self.peering.as_ref().map(|peering| peering.cluster.to_string()).unwrap_or_default();
+        Some(wire::Envelope { cluster, from: self.me.0, to: self.member.0 })
+    }
+
+    fn unreachable(&self, error: impl std::fmt::Display) -> Unreachable<TypeConfig> {
+        Unreachable::from_string(format!("member {} at {}: {error}", self.member, self.address))
+    }
+
+    async fn ask_for_vote(
+        &self,
+        rpc: VoteRequest<TypeConfig>,
+        request: impl FnOnce(wire::VoteRequest) -> PeerRequest,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let message = wire::VoteRequest {
+            envelope: self.envelope(),
+            vote: Some(convert::vote(&rpc.vote)),
+            last: rpc.last_log_id.as_ref().map(convert::position),
+            leadership_transfer: rpc.leadership_transfer,
+        };
+        match self.call(request(message), option.hard_ttl()).await {
+            Ok(PeerReply::Vote(wire::VoteReply { vote: Some(vote), granted, last })) => Ok(VoteResponse {
+                vote: convert::read_vote(vote),
+                vote_granted: granted,
+                last_log_id: last.map(convert::read_position),
+            }),
+            Ok(_) => Err(self.unreachable("a reply to another question").into()),
+            Err(error) => Err(self.unreachable(error).into()),
+        }
+    }
+}
+
+fn unsent(reason: &str) -> Unreached {
+    Unreached { reason: reason.to_owned(), may_have_arrived: false }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Peers {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> PeerClient {
-        PeerClient { member: target, address: node.address.clone() }
+        self.client(MemberId(target), &node.address)
     }
 }
 
@@ -49,36 +120,114 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
 
     async fn append_entries(
         &mut self,
-        _rpc: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        let entries = head(&rpc.entries, APPEND_BYTES_MAX);
+        // What does not fit is sent again: the reply says how far this one went.
+        let cut = (entries.len() < rpc.entries.len()).then(|| rpc.entries[entries.len() - 1].log_id);
+        let message = wire::AppendRequest {
+            envelope: self.envelope(),
+            vote: Some(convert::vote(&rpc.vote)),
+            previous: rpc.prev_log_id.as_ref().map(convert::position),
+            committed: rpc.leader_commit.as_ref().map(convert::position),
+            entries,
+        };
+        let within = option.hard_ttl().max(APPEND_WAIT_MAX);
+        match self.call(PeerRequest::Append(message), within).await {
+            Ok(PeerReply::Append(wire::AppendReply { reply: Some(reply) })) => Ok(match reply {
+                wire::append_reply::Reply::Success(_) if cut.is_some() => {
+                    AppendEntriesResponse::PartialSuccess(cut)
+                }
+                wire::append_reply::Reply::Success(_) => AppendEntriesResponse::Success,
+                wire::append_reply::Reply::Partial(last) => {
+                    AppendEntriesResponse::PartialSuccess(Some(convert::read_position(last)))
+                }
+                wire::append_reply::Reply::Conflict(_) => AppendEntriesResponse::Conflict,
+                wire::append_reply::Reply::HigherVote(vote) => {
+                    AppendEntriesResponse::HigherVote(convert::read_vote(vote))
+                }
+            }),
+            Ok(_) => Err(self.unreachable("a reply to another question").into()),
+            Err(error) => Err(self.unreachable(error).into()),
+        }
     }
 
     async fn vote(
         &mut self,
-        _rpc: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        self.ask_for_vote(rpc, PeerRequest::Vote, &option).await
     }
 
-    /// The default grants without asking; a member that cannot be reached must not.
     async fn pre_vote(
         &mut self,
-        _rpc: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(self.unreachable().into())
+        self.ask_for_vote(rpc, PeerRequest::PreVote, &option).await
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(self.unreachable().into())
+        let offer = wire::SnapshotOffer {
+            envelope: self.envelope(),
+            vote: Some(convert::vote(&vote)),
+            last: snapshot.meta.last_log_id.as_ref().map(convert::position),
+            membership: Some(convert::stored_membership(&snapshot.meta.last_membership)),
+            id: String::new(),
+            bytes: 0,
+        };
+        let request = PeerRequest::Snapshot(offer, SnapshotBody(snapshot.snapshot));
+        let sending = self.call(request, SNAPSHOT_WAIT_MAX);
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            reply = sending => match reply {
+                Ok(PeerReply::Snapshot(wire::SnapshotReply { vote: Some(vote) })) => {
+                    Ok(SnapshotResponse::new(convert::read_vote(vote)))
+                }
+                Ok(_) => Err(self.unreachable("a reply to another question").into()),
+                Err(error) => Err(self.unreachable(error).into()),
+            }
+        }
     }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let message = wire::TransferRequest {
+            envelope: self.envelope(),
+            from: Some(convert::vote(req.from_leader())),
+            to: *req.to_node_id(),
+            last: req.last_log_id().map(convert::position),
+        };
+        match self.call(PeerRequest::Transfer(message), option.hard_ttl()).boxed().await {
+            Ok(PeerReply::Transfer(wire::TransferReply { accepted: true })) => Ok(Ok(())),
+            Ok(PeerReply::Transfer(_)) => {
+                let expected = req.last_log_id().copied();
+                Ok(Err(TransferLeaderError::LogNotFlushed { expected, actual: None }))
+            }
+            Ok(_) => Err(self.unreachable("a reply to another question").into()),
+            Err(error) => Err(self.unreachable(error).into()),
+        }
+    }
+}
+
+/// As many entries as fit, one at least.
+fn head(entries: &[Entry], bytes_max: usize) -> Vec<proto::store::LogEntry> {
+    let mut bytes = 0;
+    let messages = entries.iter().map(convert::entry).take_while(|entry| {
+        let is_first = bytes == 0;
+        bytes += entry.encoded_len();
+        is_first || bytes <= bytes_max
+    });
+    messages.collect()
 }

@@ -28,6 +28,9 @@ use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 const MAGIC: &[u8; 8] = b"KNTKSNAP";
 
+/// The extension of a file that is not a snapshot yet.
+const UNFINISHED: &str = "tmp";
+
 /// Bytes of a checksum.
 const CHECKSUM: usize = 32;
 
@@ -93,6 +96,44 @@ impl Image {
     }
 }
 
+/// A snapshot that arrives from another member, piece by piece. What is not finished is removed at the next start.
+pub(crate) enum Incoming {
+    File(PathBuf, BufWriter<File>),
+    Memory(Vec<u8>),
+}
+
+impl Incoming {
+    pub(crate) fn new(snapshots: &Snapshots) -> io::Result<Self> {
+        let Snapshots::Dir(dir) = snapshots else { return Ok(Self::Memory(Vec::new())) };
+        // One at a time is installed; an older one that nobody waits for any more is overwritten.
+        let path = dir.join("incoming").with_extension(UNFINISHED);
+        fs::remove_file(&path).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok(Self::File(path, BufWriter::new(file)))
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::File(_, file) => file.write_all(bytes),
+            Self::Memory(all) => all.write_all(bytes),
+        }
+    }
+
+    /// Everything has arrived.
+    pub(crate) fn finish(self) -> io::Result<Image> {
+        match self {
+            Self::File(path, file) => {
+                file.into_inner()?.sync_all()?;
+                Ok(Image::File(path))
+            }
+            Self::Memory(all) => Ok(Image::Memory(all.into())),
+        }
+    }
+}
+
 impl Contents {
     fn meta(&self) -> SnapshotMeta {
         SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() }
@@ -105,7 +146,7 @@ impl Snapshots {
         fs::create_dir_all(dir)?;
         for file in fs::read_dir(dir)? {
             let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == "tmp") {
+            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
                 fs::remove_file(path)?;
             }
         }
@@ -151,7 +192,15 @@ impl Snapshots {
         if let (Self::Dir(dir), Image::File(path)) = (self, image)
             && path.parent() == Some(dir)
         {
-            return Ok(image.clone());
+            if path.extension().is_none_or(|extension| extension != UNFINISHED) {
+                return Ok(image.clone());
+            }
+            // From another member: complete and on disk, see `Incoming`.
+            let name = dir.join(file_name(contents.last_applied));
+            fs::rename(path, &name)?;
+            File::open(dir)?.sync_all()?;
+            remove_others(dir, &name)?;
+            return Ok(Image::File(name));
         }
         if let Self::Frozen(_) = self {
             return self.save(contents);
@@ -176,7 +225,7 @@ impl Snapshots {
             }
             Self::Dir(dir) => {
                 let path = dir.join(file_name(last_applied));
-                let unfinished = path.with_extension("tmp");
+                let unfinished = path.with_extension(UNFINISHED);
                 let mut writer = BufWriter::new(File::create(&unfinished)?);
                 write(&mut writer)?;
                 writer.into_inner()?.sync_all()?;

@@ -2,7 +2,7 @@
 //! engine started on it. Reads and watches go on meanwhile; writes are refused.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,13 +10,20 @@ use futures::future::BoxFuture;
 use mvcc::{Command, State, Term};
 use openraft::errors::Fatal;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::applier::Core;
+use super::forward::{Arrivals, Forwarded, Forwarder, Walk};
 use super::member::Member;
+use super::membership::{MemberInfo, MembershipError};
+use super::network::PeerClient;
+use super::reads::{Keeper, ReadGate};
+use super::snapshot::Incoming;
 use crate::error::{OpenError, ProposeError, ReadError};
 use crate::housekeeping::Limits;
 use crate::machine::{Machine, Shared};
 use crate::medium::Medium;
+use crate::peers::{PeerReply, PeerRequest, Peering, Refused};
 use crate::seams::Seams;
 use crate::store::MemberId;
 
@@ -27,33 +34,64 @@ pub(crate) type Opener = Arc<dyn Fn() -> BoxFuture<'static, io::Result<Medium>> 
 /// neither is faster.
 const REOPEN_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a proposal looks for a leader that takes it. An election takes a second or two.
+const LEADER_WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// Between two attempts to hand a proposal to a leader.
+const FORWARD_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a leader may take to commit what it has appended, before the outcome counts as unknown.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a handover may hold up a shutdown.
+const HANDOVER_MAX: Duration = Duration::from_millis(250);
+
 /// A member whatever its disk does. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Replica {
     running: Arc<ArcSwap<Member>>,
     start: Arc<Start>,
+    forwarder: Forwarder,
+    gate: ReadGate,
+}
+
+/// What a replica has to do besides answering; it ends with the last handle to the store.
+pub(crate) struct Chores {
+    walk: Walk,
+    keeper: Keeper,
 }
 
 /// What an engine is started with.
 struct Start {
     opener: Opener,
     id: MemberId,
-    core: Arc<std::sync::Mutex<Core>>,
+    peering: Option<Arc<Peering>>,
+    core: Arc<Mutex<Core>>,
+    arrivals: Arc<Mutex<Arrivals>>,
     seams: Seams,
 }
 
 impl Replica {
-    /// Starts a member and returns when it can be read.
+    /// Starts a member; a sole voter's state can be read then.
     pub(crate) async fn start(
         opener: Opener,
         id: MemberId,
+        peering: Option<Arc<Peering>>,
         seams: &Seams,
-    ) -> Result<(Self, Arc<Shared>), OpenError> {
+    ) -> Result<(Self, Chores, Arc<Shared>), OpenError> {
         let machine = Machine::new(State::default(), seams.hash_seed);
         let shared = machine.shared().clone();
-        let start = Arc::new(Start { opener, id, core: Core::new(machine), seams: seams.clone() });
-        let member = start.member().await?;
-        Ok((Self { running: Arc::new(ArcSwap::from_pointee(member)), start }, shared))
+        let (core, arrivals) = (Core::new(machine), Arc::default());
+        let start = Arc::new(Start { opener, id, peering, core, arrivals, seams: seams.clone() });
+        let running = Arc::new(ArcSwap::from_pointee(start.member().await?));
+        let ((forwarder, walk), (gate, keeper)) = (Forwarder::new(seams.random.next()), ReadGate::new());
+        Ok((Self { running, start, forwarder, gate }, Chores { walk, keeper }, shared))
+    }
+
+    /// Carries proposals to the leader and opens the gate for reads, for ever.
+    pub(crate) async fn work(self, chores: Chores) {
+        let Chores { walk, keeper } = chores;
+        tokio::join!(walk.run(self.clone()), keeper.run(self));
     }
 
     fn member(&self) -> Arc<Member> {
@@ -65,19 +103,118 @@ impl Replica {
         self.running.load().leads()
     }
 
-    /// Writes a command and returns once it is applied here.
+    /// The way to the leader and the term it leads in, if it is another member.
+    pub(super) fn leader(&self) -> Option<(PeerClient, u64)> {
+        self.running.load().leader()
+    }
+
+    /// Whether there is anybody to ask besides this member.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.start.peering.is_some()
+    }
+
+    /// Writes a command here or through the leader, and returns once it is applied there.
     pub(crate) async fn write(&self, command: Command) -> Result<(), ProposeError> {
-        self.member().write(command).await
+        let command = Arc::new(command);
+        let deadline = Instant::now() + LEADER_WAIT_MAX;
+        loop {
+            let member = self.member();
+            let writing = unhurried_write(member.clone(), command.clone());
+            let written = tokio::time::timeout(COMMIT_WAIT_MAX, writing).await;
+            let refused = match written.unwrap_or(Err(ProposeError::Unknown)) {
+                Err(refused @ ProposeError::NotLeader { .. }) if self.has_peers() => refused,
+                result => return result,
+            };
+            if member.leader().is_some() {
+                match self.forwarder.forward(command.clone()).await {
+                    Forwarded::Appended => return Ok(()),
+                    Forwarded::Unknown => return Err(ProposeError::Unknown),
+                    Forwarded::NotAppended => {}
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(refused);
+            }
+            tokio::time::sleep(FORWARD_PAUSE).await;
+        }
     }
 
     /// Returns once everything acknowledged before the call is published here.
     pub(crate) async fn confirm(&self) -> Result<(), ReadError> {
-        let member = self.member();
-        if member.is_sole() {
+        if self.running.load().is_sole() {
             // What a sole voter acknowledged it has published, whether it still runs or not.
             return Ok(());
         }
-        unhurried(async move { member.confirm().await }).await.unwrap_or(Err(ReadError::Stopped))
+        self.gate.pass().await
+    }
+
+    /// One attempt at [`Replica::confirm`].
+    pub(super) async fn confirm_once(&self, deadline: Instant) -> Result<(), ReadError> {
+        let member = self.member();
+        unhurried(async move { member.confirm(deadline).await }).await.unwrap_or(Err(ReadError::Stopped))
+    }
+
+    /// Whether a leader was heard of within that time.
+    pub(crate) fn in_contact(&self, within: Duration) -> bool {
+        self.running.load().in_contact(within)
+    }
+
+    /// Who leads, as far as this member knows.
+    pub(crate) fn leader_id(&self) -> Option<MemberId> {
+        self.running.load().leader_id().map(MemberId)
+    }
+
+    /// Answers another member.
+    pub(crate) async fn answer(&self, request: PeerRequest) -> Result<PeerReply, Refused> {
+        let Some(peering) = &self.start.peering else { return Err(Refused::Stopped) };
+        let envelope = request.envelope();
+        let envelope = envelope.ok_or_else(|| Refused::Malformed { what: "no envelope".into() })?;
+        if *envelope.cluster != *peering.cluster {
+            let (theirs, ours) = (envelope.cluster.clone(), peering.cluster.to_string());
+            return Err(Refused::Cluster { theirs, ours });
+        }
+        // A newcomer does not know yet whom it asks.
+        if envelope.to != self.start.id.0 && !matches!(request, PeerRequest::Admit(_)) {
+            return Err(Refused::Member { meant: envelope.to, ours: self.start.id.0 });
+        }
+        let member = self.member();
+        if !member.runs() {
+            return Err(Refused::Stopped);
+        }
+        unhurried(async move { member.answer(request).await }).await.unwrap_or(Err(Refused::Stopped))
+    }
+
+    /// A place for a snapshot that comes from another member.
+    pub(crate) fn incoming(&self) -> io::Result<Incoming> {
+        Incoming::new(self.running.load().snapshots())
+    }
+
+    /// The members.
+    pub(crate) fn members(&self) -> Vec<MemberInfo> {
+        self.running.load().members()
+    }
+
+    /// Makes somebody a voter.
+    pub(crate) async fn admit(&self, id: MemberId, address: String) -> Result<(), MembershipError> {
+        let member = self.member();
+        let admitting = unhurried(async move { member.admit(id, &address).await });
+        admitting.await.unwrap_or_else(|| Err(MembershipError::Unknown { reason: "stopped".into() }))
+    }
+
+    /// Removes a member.
+    pub(crate) async fn remove(&self, id: MemberId) -> Result<(), MembershipError> {
+        let member = self.member();
+        let removing = unhurried(async move { member.remove(id).await });
+        removing.await.unwrap_or_else(|| Err(MembershipError::Unknown { reason: "stopped".into() }))
+    }
+
+    /// Lets another voter lead; whether one does.
+    pub(crate) async fn hand_over(&self) -> bool {
+        let member = self.member();
+        if member.is_sole() || member.leads().is_none() {
+            return false;
+        }
+        unhurried(async move { member.hand_over(HANDOVER_MAX).await }).await.unwrap_or(false)
     }
 
     /// Whether the log is worth a snapshot.
@@ -120,7 +257,9 @@ impl Replica {
 impl Start {
     async fn member(&self) -> Result<Member, OpenError> {
         let medium = (self.opener)().await.map_err(OpenError::from)?;
-        Member::start(medium, self.id, self.core.clone(), self.seams.random.next()).await
+        let (core, arrivals) = (self.core.clone(), self.arrivals.clone());
+        let seed = self.seams.random.next();
+        Member::start(medium, self.id, self.peering.clone(), core, arrivals, seed).await
     }
 
     /// Tries until it works.
@@ -133,6 +272,15 @@ impl Start {
             }
         }
     }
+}
+
+/// The engine is asked in a task of its own, as below; what was appended stays so whoever leaves.
+async fn unhurried_write(member: Arc<Member>, command: Arc<Command>) -> Result<(), ProposeError> {
+    if member.is_sole() {
+        // Runs in the store's own task already, and nobody leaves it.
+        return member.write(command).await;
+    }
+    unhurried(async move { member.write(command).await }).await.unwrap_or(Err(ProposeError::Unknown))
 }
 
 /// Carries out what may meet an engine that ends, in a task of its own. The engine is not made for a

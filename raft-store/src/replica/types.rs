@@ -35,6 +35,8 @@ openraft::declare_raft_types!(
         R = (),
         NodeId = u64,
         Node = Peer,
+        // One leader a term, as in Raft's own paper: a fence names nothing but a term.
+        LeaderId = openraft::impls::leader_id_std::LeaderId<u64, u64>,
         AsyncRuntime = SeededRuntime,
 );
 

@@ -3,5 +3,7 @@
 mod durability;
 mod fixture;
 mod killed;
+mod members;
 mod outcomes;
 mod watching;
+mod wires;

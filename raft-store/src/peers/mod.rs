@@ -1,0 +1,189 @@
+//! What members say to each other, and the seam it is said through.
+//!
+//! A [`Transport`] carries one request to a member and its reply back. It may lose either, deliver late, twice or in
+//! another order; what the members agree on does not depend on it. Production speaks gRPC over mutual TLS
+//! ([`grpc`]); the simulator carries the same requests itself.
+
+pub mod grpc;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+pub use proto::peer as message;
+
+use crate::replica::Image;
+use crate::store::MemberId;
+
+/// Carries requests to other members.
+pub trait Transport: Send + Sync + 'static {
+    /// Carries a request to a member and its reply back. Dropping the future gives up the reply, not the request.
+    fn call(
+        &self,
+        to: MemberId,
+        address: &str,
+        request: PeerRequest,
+    ) -> BoxFuture<'static, Result<PeerReply, Unreached>>;
+}
+
+/// Why there is no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the member is not reached: {reason}")]
+pub struct Unreached {
+    /// What happened.
+    pub reason: String,
+    /// Whether the request may have arrived. When it has for certain not, it may be made again.
+    pub may_have_arrived: bool,
+}
+
+/// A request was not for this member.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It comes from a member of another cluster, or of none.
+    #[error("a request from cluster {theirs:?}, this is {ours:?}")]
+    Cluster {
+        /// The sender's.
+        theirs: String,
+        /// This member's.
+        ours: String,
+    },
+    /// Another member was meant.
+    #[error("a request for member {meant}, this is {ours}")]
+    Member {
+        /// The addressee.
+        meant: u64,
+        /// This member.
+        ours: u64,
+    },
+    /// It cannot be read.
+    #[error("a request that contradicts itself: {what}")]
+    Malformed {
+        /// What is wrong.
+        what: String,
+    },
+    /// This member is shutting down, or its disk has failed.
+    #[error("this member does not take part now")]
+    Stopped,
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub enum PeerRequest {
+    /// Log entries, or none: a heartbeat.
+    Append(message::AppendRequest),
+    /// Asks for a vote.
+    Vote(message::VoteRequest),
+    /// Asks whether a vote would be given.
+    PreVote(message::VoteRequest),
+    /// A whole snapshot.
+    Snapshot(message::SnapshotOffer, SnapshotBody),
+    /// Hands leadership over.
+    Transfer(message::TransferRequest),
+    /// Asks for the index a read has to wait for.
+    ReadIndex(message::ReadIndexRequest),
+    /// Proposals for the leader.
+    Propose(message::ProposeRequest),
+    /// Asks to become a member.
+    Admit(message::AdmitRequest),
+}
+
+/// The reply to a request of the same name.
+#[derive(Debug, Clone)]
+pub enum PeerReply {
+    /// To [`PeerRequest::Append`].
+    Append(message::AppendReply),
+    /// To [`PeerRequest::Vote`] and [`PeerRequest::PreVote`].
+    Vote(message::VoteReply),
+    /// To [`PeerRequest::Snapshot`].
+    Snapshot(message::SnapshotReply),
+    /// To [`PeerRequest::Transfer`].
+    Transfer(message::TransferReply),
+    /// To [`PeerRequest::ReadIndex`].
+    ReadIndex(message::ReadIndexReply),
+    /// To [`PeerRequest::Propose`].
+    Propose(message::ProposeReply),
+    /// To [`PeerRequest::Admit`].
+    Admit(message::AdmitReply),
+}
+
+impl PeerRequest {
+    /// From whom and for whom it is.
+    pub fn envelope(&self) -> Option<&message::Envelope> {
+        match self {
+            Self::Append(request) => request.envelope.as_ref(),
+            Self::Vote(request) | Self::PreVote(request) => request.envelope.as_ref(),
+            Self::Snapshot(offer, _) => offer.envelope.as_ref(),
+            Self::Transfer(request) => request.envelope.as_ref(),
+            Self::ReadIndex(request) => request.envelope.as_ref(),
+            Self::Propose(request) => request.envelope.as_ref(),
+            Self::Admit(request) => request.envelope.as_ref(),
+        }
+    }
+}
+
+/// The bytes of a snapshot on their way. Clones share them.
+#[derive(Clone)]
+pub struct SnapshotBody(pub(crate) Image);
+
+impl SnapshotBody {
+    /// Reads them from the beginning. Waits for a disk.
+    ///
+    /// # Errors
+    /// The file is gone: a newer snapshot has replaced it.
+    pub fn reader(&self) -> io::Result<Box<dyn Read + Send>> {
+        self.0.reader()
+    }
+
+    /// All of them, for transports that stay in memory.
+    ///
+    /// # Errors
+    /// As [`SnapshotBody::reader`].
+    pub fn bytes(&self) -> io::Result<Bytes> {
+        let mut bytes = Vec::new();
+        self.reader()?.read_to_end(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+impl From<Bytes> for SnapshotBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(Image::Memory(bytes))
+    }
+}
+
+impl fmt::Debug for SnapshotBody {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SnapshotBody")
+    }
+}
+
+/// What makes a store one of several members.
+#[derive(Clone)]
+pub struct Peering {
+    /// Identity of the cluster; requests of another one are refused.
+    pub cluster: Arc<str>,
+    /// `host:port` where the others reach this member.
+    pub address: Arc<str>,
+    /// How it reaches them.
+    pub transport: Arc<dyn Transport>,
+    /// What to do with an empty medium.
+    pub begin: Begin,
+}
+
+/// How a member without data begins. One that has data goes on with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// As the only member of a new cluster.
+    Found,
+    /// As nobody, until a cluster admits it.
+    Join,
+}
+
+impl fmt::Debug for Peering {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster, address, begin, .. } = self;
+        write!(formatter, "Peering {{ {cluster}, {address}, {begin:?} }}")
+    }
+}

@@ -1,0 +1,144 @@
+//! What a member answers the others.
+
+use futures::future::join_all;
+use mvcc::Command;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, ReadPolicy, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
+use proto::peer as wire;
+use proto::store as stored;
+
+use super::convert;
+use super::member::Member;
+use super::snapshot::Snapshot;
+use super::types::{SnapshotMeta, TypeConfig};
+use crate::peers::{PeerReply, PeerRequest, Refused};
+
+impl Member {
+    /// Answers a request that is meant for this member.
+    pub(super) async fn answer(&self, request: PeerRequest) -> Result<PeerReply, Refused> {
+        match request {
+            PeerRequest::Append(request) => self.append(request).await.map(PeerReply::Append),
+            PeerRequest::Vote(request) => {
+                let answer = self.raft().vote(read_vote_request(request)?).await.map_err(stopped)?;
+                Ok(PeerReply::Vote(vote_reply(&answer)))
+            }
+            PeerRequest::PreVote(request) => {
+                let answer = self.raft().pre_vote(read_vote_request(request)?).await.map_err(stopped)?;
+                Ok(PeerReply::Vote(vote_reply(&answer)))
+            }
+            PeerRequest::Snapshot(offer, body) => {
+                let vote = convert::read_vote(offer.vote.ok_or_else(|| malformed("no vote"))?);
+                let meta = SnapshotMeta {
+                    last_log_id: offer.last.map(convert::read_position),
+                    last_membership: convert::read_stored_membership(offer.membership.unwrap_or_default())
+                        .map_err(malformed)?,
+                };
+                let snapshot = Snapshot { meta, snapshot: body.0 };
+                let answer = self.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+                self.hear();
+                let vote = Some(convert::vote(&answer.vote));
+                Ok(PeerReply::Snapshot(wire::SnapshotReply { vote }))
+            }
+            PeerRequest::Transfer(request) => {
+                let from = convert::read_vote(request.from.ok_or_else(|| malformed("no vote"))?);
+                let last = request.last.map(convert::read_position);
+                let request = TransferLeaderRequest::new(from, request.to, last);
+                let answer = self.raft().handle_transfer_leader(request).await.map_err(stopped)?;
+                Ok(PeerReply::Transfer(wire::TransferReply { accepted: answer.is_ok() }))
+            }
+            PeerRequest::ReadIndex(_) => {
+                let position = match self.raft().get_read_log_id(ReadPolicy::ReadIndex).await {
+                    Ok((read, _)) => Some(convert::position(read.log_id())),
+                    Err(RaftError::APIError(_)) => None,
+                    Err(RaftError::Fatal(fatal)) => return Err(stopped(fatal)),
+                };
+                Ok(PeerReply::ReadIndex(wire::ReadIndexReply { position }))
+            }
+            PeerRequest::Propose(request) => self.take(request).await.map(PeerReply::Propose),
+            PeerRequest::Admit(request) => self.answer_admission(request).await.map(PeerReply::Admit),
+        }
+    }
+
+    async fn append(&self, request: wire::AppendRequest) -> Result<wire::AppendReply, Refused> {
+        use wire::append_reply::Reply;
+        let entries = request.entries.into_iter().map(convert::read_entry).collect::<Result<_, _>>();
+        let rpc: AppendEntriesRequest<TypeConfig> = AppendEntriesRequest {
+            vote: convert::read_vote(request.vote.ok_or_else(|| malformed("no vote"))?),
+            prev_log_id: request.previous.map(convert::read_position),
+            entries: entries.map_err(malformed)?,
+            leader_commit: request.committed.map(convert::read_position),
+        };
+        let answer = self.raft().append_entries(rpc).await.map_err(stopped)?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.hear();
+        }
+        let reply = match answer {
+            AppendEntriesResponse::Success => Reply::Success(true),
+            AppendEntriesResponse::PartialSuccess(Some(last)) => Reply::Partial(convert::position(&last)),
+            // Nothing of it, as if what stands before were missing.
+            AppendEntriesResponse::PartialSuccess(None) | AppendEntriesResponse::Conflict => {
+                Reply::Conflict(true)
+            }
+            AppendEntriesResponse::HigherVote(vote) => Reply::HigherVote(convert::vote(&vote)),
+        };
+        Ok(wire::AppendReply { reply: Some(reply) })
+    }
+
+    /// Appends what a follower was asked to write. A request that comes twice is taken once.
+    async fn take(&self, request: wire::ProposeRequest) -> Result<wire::ProposeReply, Refused> {
+        let commands: Result<Vec<Command>, _> =
+            request.commands.into_iter().map(mvcc::wire::read_command).collect();
+        let commands = commands.map_err(malformed)?;
+        let leads = self.leads().is_some_and(|term| term.0 == request.term);
+        let outcomes = if !leads {
+            commands.iter().map(|_| not_leader(self.leader_id())).collect()
+        } else if !self.arrivals().is_new(request.sender, request.sequence) {
+            commands.iter().map(|_| outcome(wire::propose_outcome::Outcome::Unknown(true))).collect()
+        } else {
+            join_all(commands.into_iter().map(|command| self.take_one(command))).await
+        };
+        Ok(wire::ProposeReply { outcomes })
+    }
+
+    async fn take_one(&self, command: Command) -> wire::ProposeOutcome {
+        use wire::propose_outcome::Outcome;
+        match self.append_command(command).await {
+            Ok(position) => outcome(Outcome::Position(position)),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                not_leader(forward.leader_id)
+            }
+            Err(_) => outcome(Outcome::Unknown(true)),
+        }
+    }
+}
+
+fn outcome(outcome: wire::propose_outcome::Outcome) -> wire::ProposeOutcome {
+    wire::ProposeOutcome { outcome: Some(outcome) }
+}
+
+fn not_leader(leader: Option<u64>) -> wire::ProposeOutcome {
+    outcome(wire::propose_outcome::Outcome::NotLeader(wire::NotLeader { leader }))
+}
+
+fn read_vote_request(request: wire::VoteRequest) -> Result<VoteRequest<TypeConfig>, Refused> {
+    Ok(VoteRequest {
+        vote: convert::read_vote(request.vote.ok_or_else(|| malformed("no vote"))?),
+        last_log_id: request.last.map(convert::read_position),
+        leadership_transfer: request.leadership_transfer,
+    })
+}
+
+fn vote_reply(answer: &VoteResponse<TypeConfig>) -> wire::VoteReply {
+    let last: Option<stored::LogPosition> = answer.last_log_id.as_ref().map(convert::position);
+    wire::VoteReply { vote: Some(convert::vote(&answer.vote)), granted: answer.vote_granted, last }
+}
+
+fn malformed(what: impl std::fmt::Display) -> Refused {
+    Refused::Malformed { what: what.to_string() }
+}
+
+fn stopped(_: impl std::fmt::Display) -> Refused {
+    Refused::Stopped
+}

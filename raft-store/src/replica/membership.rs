@@ -1,0 +1,234 @@
+//! Who belongs to the cluster: admitting a member, removing one, handing leadership over.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::rt::WatchReceiver as _;
+use proto::peer as wire;
+use proto::store as stored;
+use tokio::time::Instant;
+
+use super::member::Member;
+use super::types::Peer;
+use crate::peers::Refused;
+use crate::store::MemberId;
+
+/// Entries a newcomer may lack when it becomes a voter. The rest is caught up within one round.
+const LAG_MAX: u64 = 256;
+/// How long a newcomer may take to catch up before it is told to ask again.
+const CATCH_UP_MAX: Duration = Duration::from_secs(30);
+/// Between two attempts of a leader that waits for its first quorum.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long a change of members may take to commit.
+const CHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// A member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberInfo {
+    /// Who it is.
+    pub id: MemberId,
+    /// `host:port` where the others reach it.
+    pub address: String,
+    /// Whether its vote counts; a learner only listens.
+    pub is_voter: bool,
+}
+
+/// Why the members were not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// Only the leader changes members.
+    #[error("this member does not lead")]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<MemberId>,
+    },
+    /// The newcomer is known and does not catch up; asking again goes on from there.
+    #[error("member {member} does not catch up")]
+    Behind {
+        /// The newcomer.
+        member: MemberId,
+    },
+    /// Another member has that address, or this id another one.
+    #[error("member {member} is at {address}")]
+    Taken {
+        /// Who is there.
+        member: MemberId,
+        /// Where.
+        address: String,
+    },
+    /// The last voter cannot be removed.
+    #[error("member {member} is the last voter")]
+    Last {
+        /// It.
+        member: MemberId,
+    },
+    /// The change may or may not have happened; looking at the members tells.
+    #[error("the change did not complete: {reason}")]
+    Unknown {
+        /// What the engine said.
+        reason: String,
+    },
+}
+
+impl Member {
+    /// The members, as the newest membership in the log has them.
+    pub(super) fn members(&self) -> Vec<MemberInfo> {
+        let metrics = self.metrics();
+        let now = metrics.borrow_watched();
+        let membership = now.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let info = |(id, peer): (&u64, &Peer)| MemberInfo {
+            id: MemberId(*id),
+            address: peer.address.clone(),
+            is_voter: voters.contains(id),
+        };
+        membership.nodes().map(info).collect()
+    }
+
+    /// Makes a newcomer a learner, waits until it has caught up, and makes it a voter. Harmless when it is one.
+    pub(super) async fn admit(&self, id: MemberId, address: &str) -> Result<(), MembershipError> {
+        self.lead_or_say()?;
+        let members = self.members();
+        let other = members.iter().find(|member| (member.id == id) != (member.address == address));
+        if let Some(other) = other {
+            return Err(MembershipError::Taken { member: other.id, address: other.address.clone() });
+        }
+        if members.iter().any(|member| member.id == id && member.is_voter) {
+            return Ok(());
+        }
+        self.give_up_soleness();
+        if !members.iter().any(|member| member.id == id) {
+            let peer = Peer { address: address.to_owned() };
+            self.change(ChangeMembers::AddNodes([(id.0, peer)].into()), true).await?;
+        }
+        self.caught_up(id).await?;
+        self.change(ChangeMembers::AddVoterIds([id.0].into()), true).await
+    }
+
+    /// Takes a member's vote and its place.
+    pub(super) async fn remove(&self, id: MemberId) -> Result<(), MembershipError> {
+        self.lead_or_say()?;
+        let members = self.members();
+        if !members.iter().any(|member| member.id == id) {
+            return Ok(());
+        }
+        if members.iter().any(|member| member.is_voter && member.id == id) {
+            if members.iter().filter(|member| member.is_voter).count() == 1 {
+                return Err(MembershipError::Last { member: id });
+            }
+            self.change(ChangeMembers::RemoveVoters([id.0].into()), false).await
+        } else {
+            self.change(ChangeMembers::RemoveNodes([id.0].into()), false).await
+        }
+    }
+
+    /// Changes the members; `retain` keeps a voter that is removed as a learner.
+    async fn change(&self, change: ChangeMembers<u64, Peer>, retain: bool) -> Result<(), MembershipError> {
+        let changing = async {
+            loop {
+                match self.raft().change_membership(change.clone(), retain).await {
+                    Ok(_) => return Ok(()),
+                    // Just elected, and no quorum has answered yet. Nothing was appended.
+                    Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))
+                        if forward.leader_id.is_none() && self.leads().is_some() =>
+                    {
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
+                    Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                        return Err(MembershipError::NotLeader { leader: forward.leader_id.map(MemberId) });
+                    }
+                    Err(error) => return Err(MembershipError::Unknown { reason: error.to_string() }),
+                }
+            }
+        };
+        tokio::time::timeout(CHANGE_MAX, changing).await.unwrap_or_else(|_| {
+            Err(MembershipError::Unknown { reason: format!("no answer in {CHANGE_MAX:?}") })
+        })
+    }
+
+    fn lead_or_say(&self) -> Result<(), MembershipError> {
+        match self.leads() {
+            Some(_) => Ok(()),
+            None => Err(MembershipError::NotLeader { leader: self.leader_id().map(MemberId) }),
+        }
+    }
+
+    async fn caught_up(&self, id: MemberId) -> Result<(), MembershipError> {
+        let mut metrics = self.metrics();
+        let behind = || MembershipError::Behind { member: id };
+        let deadline = Instant::now() + CATCH_UP_MAX;
+        loop {
+            {
+                let now = metrics.borrow_watched();
+                let last = now.last_log_index.unwrap_or_default();
+                let replication = now.replication.as_ref();
+                let matched = replication.and_then(|all| all.get(&id.0)).and_then(Option::as_ref);
+                if matched.is_some_and(|matched| matched.index() + LAG_MAX >= last) {
+                    return Ok(());
+                }
+                if replication.is_none() {
+                    return Err(MembershipError::NotLeader { leader: now.current_leader.map(MemberId) });
+                }
+            }
+            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(behind()),
+            }
+        }
+    }
+
+    /// Hands leadership to the voter that is furthest, if there is one, and waits until somebody else leads.
+    pub(super) async fn hand_over(&self, within: Duration) -> bool {
+        let Some(term) = self.leads() else { return true };
+        let mut metrics = self.metrics();
+        let heir = {
+            let now = metrics.borrow_watched();
+            let voters: BTreeSet<u64> = now.membership_config.membership().voter_ids().collect();
+            let others = now.replication.iter().flat_map(|all| all.iter());
+            let others = others.filter(|(id, _)| **id != self.id().0 && voters.contains(id));
+            others.max_by_key(|(id, matched)| (**matched, std::cmp::Reverse(**id))).map(|(id, _)| *id)
+        };
+        let Some(heir) = heir else { return false };
+        if self.raft().trigger().transfer_leader(heir).await.is_err() {
+            return false;
+        }
+        let deadline = Instant::now() + within;
+        loop {
+            {
+                let now = metrics.borrow_watched();
+                let others_lead = now.current_leader.is_some_and(|leader| leader != self.id().0);
+                if now.current_term > term.0 && others_lead {
+                    return true;
+                }
+            }
+            if !matches!(tokio::time::timeout_at(deadline, metrics.changed()).await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+    }
+
+    /// Answers a newcomer that asks to be admitted.
+    pub(super) async fn answer_admission(
+        &self,
+        request: wire::AdmitRequest,
+    ) -> Result<wire::AdmitReply, Refused> {
+        let newcomer = request.member.ok_or_else(|| Refused::Malformed { what: "no member".into() })?;
+        match self.admit(MemberId(newcomer.id), &newcomer.address).await {
+            Ok(()) => Ok(wire::AdmitReply { admitted: true, leader: None }),
+            Err(MembershipError::NotLeader { leader }) => {
+                let members = self.members();
+                let leader = members.into_iter().find(|member| Some(member.id) == leader);
+                let leader = leader.map(|member| stored::Member { id: member.id.0, address: member.address });
+                Ok(wire::AdmitReply { admitted: false, leader })
+            }
+            Err(error @ (MembershipError::Taken { .. } | MembershipError::Last { .. })) => {
+                Err(Refused::Malformed { what: error.to_string() })
+            }
+            Err(MembershipError::Behind { .. } | MembershipError::Unknown { .. }) => {
+                Ok(wire::AdmitReply { admitted: false, leader: None })
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Several members are one store: whatever one acknowledges is read on all, and a minority acknowledges nothing.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mvcc::{Interest, Outcome, Revision};
+
+use super::fixture::{applied, content, create, delete, key, put};
+use super::wires::Trio;
+use crate::peers::Begin;
+use crate::{MemberId, MembershipError, ProposeError, ReadError, Store};
+
+async fn read(store: &Store, name: &str) -> Option<String> {
+    store.linearizable().await.expect("a leader");
+    content(store, name)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_on_any_member_is_read_on_any_other() {
+    let trio = Trio::new().await;
+    for (round, writer) in trio.stores.iter().enumerate() {
+        applied(writer, put("c", &format!("round {round}"))).await;
+        for reader in &trio.stores {
+            assert_eq!(read(reader, "c").await, Some(format!("round {round}")));
+        }
+    }
+    let hashes = trio.stores.each_ref().map(Store::hash);
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]));
+    assert!(trio.stores[0].members().iter().all(|member| member.is_voter));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_to_a_follower_too() {
+    let trio = Trio::new().await;
+    applied(&trio.stores[1], create("c", "first")).await;
+    let outcome = trio.stores[2].propose(create("c", "second")).await.expect("an answer");
+    assert!(matches!(outcome, Outcome::Refused { precondition: 0, current: Some(_) }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_arrives_twice_is_applied_once() {
+    let trio = Trio::new().await;
+    let before = trio.stores[0].view().revision();
+    trio.wires.twice.store(true, Ordering::Relaxed);
+    for round in 0..10 {
+        applied(&trio.stores[1 + round % 2], put("c", &round.to_string())).await;
+    }
+    trio.wires.twice.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(trio.stores[0].linearizable().await.expect("it leads").revision(), Revision(before.0 + 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_leader_the_others_go_on_and_it_catches_up() {
+    let trio = Trio::new().await;
+    applied(&trio.stores[0], put("c", "before")).await;
+    let old = trio.leader(&[0, 1, 2]).await;
+    let others: Vec<usize> = (0..3).filter(|index| *index != old).collect();
+    trio.wires.cut(MemberId(old as u64 + 1));
+
+    applied(&trio.stores[others[0]], put("c", "after")).await;
+    assert_eq!(read(&trio.stores[others[1]], "c").await.as_deref(), Some("after"));
+
+    // The one that is cut off acknowledges nothing and reads nothing that may be old.
+    assert_eq!(content(&trio.stores[old], "c").as_deref(), Some("before"));
+    assert_eq!(trio.stores[old].linearizable().await.err(), Some(ReadError::NoLeader));
+    let written = trio.stores[old].propose(put("d", "lost")).await;
+    assert!(matches!(written, Err(ProposeError::NotLeader { .. } | ProposeError::Unknown)), "{written:?}");
+    assert!(!trio.stores[old].in_contact(Duration::from_secs(5)));
+
+    trio.wires.mend(MemberId(old as u64 + 1));
+    assert_eq!(read(&trio.stores[old], "c").await.as_deref(), Some("after"));
+    assert!(trio.stores[old].in_contact(Duration::from_secs(5)));
+    assert!(trio.stores[old].term().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minority_acknowledges_nothing() {
+    let trio = Trio::new().await;
+    let leader = trio.leader(&[0, 1, 2]).await;
+    for other in (0..3).filter(|index| *index != leader) {
+        trio.wires.cut(MemberId(other as u64 + 1));
+    }
+    let written = trio.stores[leader].propose(put("c", "alone")).await;
+    assert_eq!(written, Err(ProposeError::Unknown));
+    assert_eq!(content(&trio.stores[leader], "c"), None, "it is visible before it is committed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_at_another_member_without_a_gap() {
+    let trio = Trio::new().await;
+    let begin = trio.stores[2].linearizable().await.expect("a leader").revision();
+    for round in 0..5 {
+        applied(&trio.stores[round % 3], put("c", &round.to_string())).await;
+    }
+    let interest = || Interest::Resource("configmaps".into());
+    let mut seen = Vec::new();
+    let mut after = begin;
+    // One event at each member, then on at the next.
+    for index in [2, 0, 1, 2, 0] {
+        trio.stores[index].linearizable().await.expect("a leader");
+        let mut watcher = trio.stores[index].watch(interest(), after).expect("history is there");
+        let changes = watcher.next().await.expect("there is more");
+        let change = changes.first().expect("a batch is not empty").clone();
+        after = change.revision;
+        seen.push(super::fixture::text(&change.entry));
+    }
+    assert_eq!(seen, ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_away_gets_a_snapshot() {
+    let mut trio = Trio::new().await;
+    let leader = trio.leader(&[0, 1, 2]).await;
+    let away = (leader + 1) % 3;
+    let id = MemberId(away as u64 + 1);
+    trio.wires.kill(&trio.stores[away], id).await;
+    for round in 0..50 {
+        applied(&trio.stores[leader], put(&format!("c{round}"), "v")).await;
+    }
+    applied(&trio.stores[leader], delete("c0")).await;
+    trio.stores[leader].snapshot().await.expect("it runs");
+
+    trio.stores[away] = trio.wires.boot(&trio.computers[away], id.0, Begin::Join).await;
+
+    assert_eq!(read(&trio.stores[away], "c49").await.as_deref(), Some("v"));
+    assert_eq!(content(&trio.stores[away], "c0"), None);
+    assert_eq!(trio.stores[away].hash(), trio.stores[leader].hash());
+    // History came along: a watch from before the snapshot misses nothing.
+    let interest = Interest::Object(key("c7"));
+    let mut watcher = trio.stores[away].watch(interest, Revision(0)).expect("history is there");
+    assert_eq!(watcher.next().await.expect("a change").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_restart_and_nothing_is_lost() {
+    let mut trio = Trio::new().await;
+    applied(&trio.stores[1], put("c", "kept")).await;
+    for index in 0..3 {
+        trio.wires.kill(&trio.stores[index], MemberId(index as u64 + 1)).await;
+    }
+    for index in 0..3 {
+        trio.stores[index] = trio.wires.boot(&trio.computers[index], index as u64 + 1, Begin::Join).await;
+    }
+    for store in &trio.stores {
+        assert_eq!(read(store, "c").await.as_deref(), Some("kept"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_is_handed_over_and_a_removed_member_is_gone() {
+    let trio = Trio::new().await;
+    let old = trio.leader(&[0, 1, 2]).await;
+    assert!(trio.stores[old].hand_over().await);
+    assert!(trio.stores[old].term().is_none());
+    let new = trio.leader(&[0, 1, 2]).await;
+    assert_ne!(new, old);
+
+    let removed = MemberId(old as u64 + 1);
+    let asked = trio.stores[old].remove(removed).await;
+    assert_eq!(asked, Err(MembershipError::NotLeader { leader: Some(MemberId(new as u64 + 1)) }));
+    trio.stores[new].remove(removed).await.expect("two are left");
+    assert_eq!(trio.stores[new].members().len(), 2);
+    applied(&trio.stores[new], put("c", "two")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_belongs_to_one_member() {
+    let trio = Trio::new().await;
+    let leader = trio.leader(&[0, 1, 2]).await;
+    let taken = trio.stores[leader].admit(MemberId(9), "member-2").await;
+    let expected = MembershipError::Taken { member: MemberId(2), address: "member-2".into() };
+    assert_eq!(taken, Err(expected));
+}

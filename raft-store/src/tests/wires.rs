@@ -1,0 +1,139 @@
+//! Three members in one process, with wires between them that can be cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::fixture::Computer;
+use crate::log::FaultyBackend;
+use crate::peers::{Begin, PeerReply, PeerRequest, Peering, Transport, Unreached};
+use crate::{Limits, Medium, MemberId, Options, Seams, Store};
+
+/// A message's way; there and back it is 2 ms.
+const DELAY: Duration = Duration::from_millis(1);
+
+/// Who is connected. Clones are the same wires.
+#[derive(Clone, Default)]
+pub(super) struct Wires {
+    stores: Arc<Mutex<BTreeMap<u64, Store>>>,
+    /// Members that hear nobody and are heard by nobody.
+    cut: Arc<Mutex<BTreeSet<u64>>>,
+    /// Every proposal's message arrives twice.
+    pub(super) twice: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// One end of the wires.
+struct End {
+    wires: Wires,
+    me: u64,
+}
+
+impl Transport for End {
+    fn call(
+        &self,
+        to: MemberId,
+        _address: &str,
+        request: PeerRequest,
+    ) -> BoxFuture<'static, Result<PeerReply, Unreached>> {
+        let (wires, me) = (self.wires.clone(), self.me);
+        let lost = |may_have_arrived| Unreached { reason: "cut".into(), may_have_arrived };
+        async move {
+            tokio::time::sleep(DELAY).await;
+            if wires.is_cut(me) || wires.is_cut(to.0) {
+                return Err(lost(false));
+            }
+            let store = wires.stores.lock().expect("not poisoned").get(&to.0).cloned();
+            let store = store.ok_or_else(|| lost(false))?;
+            let is_doubled = wires.twice.load(std::sync::atomic::Ordering::Relaxed)
+                && matches!(request, PeerRequest::Propose(_));
+            if is_doubled {
+                let (again, store) = (request.clone(), store.clone());
+                tokio::spawn(async move { store.answer(again).await });
+            }
+            let reply = store.answer(request).await;
+            tokio::time::sleep(DELAY).await;
+            if wires.is_cut(me) || wires.is_cut(to.0) {
+                return Err(lost(true));
+            }
+            reply.map_err(|refused| Unreached { reason: refused.to_string(), may_have_arrived: false })
+        }
+        .boxed()
+    }
+}
+
+impl Wires {
+    fn is_cut(&self, member: u64) -> bool {
+        self.cut.lock().expect("not poisoned").contains(&member)
+    }
+
+    pub(super) fn cut(&self, member: MemberId) {
+        self.cut.lock().expect("not poisoned").insert(member.0);
+    }
+
+    pub(super) fn mend(&self, member: MemberId) {
+        self.cut.lock().expect("not poisoned").remove(&member.0);
+    }
+
+    /// Starts a member on a computer.
+    pub(super) async fn boot(&self, computer: &Computer, member: u64, begin: Begin) -> Store {
+        let (disk, shelf) = (computer.disk.clone(), computer.shelf.clone());
+        let medium = move || Ok(Medium::new(Box::new(FaultyBackend::open(&disk)), &shelf));
+        let end = End { wires: self.clone(), me: member };
+        let peering = Peering {
+            cluster: "test".into(),
+            address: format!("member-{member}").into(),
+            transport: Arc::new(end),
+            begin,
+        };
+        let options = Options {
+            data_dir: None,
+            member: MemberId(member),
+            peering: Some(peering),
+            limits: Limits::default(),
+        };
+        let store = Store::open_on(medium, options, Seams::seeded(member)).await.expect("a readable disk");
+        self.stores.lock().expect("not poisoned").insert(member, store.clone());
+        store
+    }
+
+    /// A member's process ends at once; its computer's disk stays.
+    pub(super) async fn kill(&self, store: &Store, member: MemberId) {
+        self.cut(member);
+        self.stores.lock().expect("not poisoned").remove(&member.0);
+        store.shutdown().await;
+        self.mend(member);
+    }
+}
+
+/// Three voters.
+pub(super) struct Trio {
+    pub(super) wires: Wires,
+    pub(super) computers: [Computer; 3],
+    pub(super) stores: [Store; 3],
+}
+
+impl Trio {
+    pub(super) async fn new() -> Self {
+        let (wires, computers) = (Wires::default(), <[Computer; 3]>::default());
+        let first = wires.boot(&computers[0], 1, Begin::Found).await;
+        let second = wires.boot(&computers[1], 2, Begin::Join).await;
+        let third = wires.boot(&computers[2], 3, Begin::Join).await;
+        for member in [2, 3] {
+            first.admit(MemberId(member), format!("member-{member}")).await.expect("it catches up");
+        }
+        Self { wires, computers, stores: [first, second, third] }
+    }
+
+    /// The store that leads, among those that are named.
+    pub(super) async fn leader(&self, among: &[usize]) -> usize {
+        loop {
+            if let Some(leader) = among.iter().find(|index| self.stores[**index].term().is_some()) {
+                return *leader;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
