@@ -30,12 +30,11 @@ impl Comparison {
 
     /// Without the given paths and everything below them.
     #[must_use]
-    pub fn without(&self, paths: &Set) -> Self {
-        Self {
-            removed: self.removed.recursive_difference(paths),
-            modified: self.modified.recursive_difference(paths),
-            added: self.added.recursive_difference(paths),
+    pub fn without(mut self, paths: &Set) -> Self {
+        for set in [&mut self.removed, &mut self.modified, &mut self.added] {
+            set.subtract_recursively(paths);
         }
+        self
     }
 
     fn attach(&mut self, element: &str, change: Change) {

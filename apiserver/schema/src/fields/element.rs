@@ -11,7 +11,7 @@ use crate::{Object, Tree, decode};
 
 /// A field of a struct or a key of a map.
 pub(super) fn field(name: &str) -> Box<str> {
-    format!("f:{name}").into()
+    ["f:", name].concat().into()
 }
 
 /// An item of a list that is no atom. `None` when the item has no identity: an item without any of its keys, or no scalar

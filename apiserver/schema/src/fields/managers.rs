@@ -2,6 +2,9 @@
 //!
 //! Decides how a plain write is booked. Never asks for the time: the caller says when the write happens.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use super::compare::{Comparison, compare};
 use super::set::Set;
 use crate::decode;
@@ -88,8 +91,8 @@ pub fn update_managers(schema: &Schema, old: Option<&Tree>, new: &mut Tree, writ
     let given = take_managers(new);
     let live = old.and_then(|old| old.pointer("/metadata/managedFields"));
     let untouched = given.is_none() || !write.subresource.is_empty() || given.as_ref() == live;
-    let mut managers = if untouched { decoded(live) } else { given_or_live(given.as_ref(), live) };
-    if managers.is_empty() && old.is_some() {
+    let mut bookings = if untouched { stored(live) } else { given_or_stored(given.as_ref(), live) };
+    if bookings.is_empty() && old.is_some() {
         return;
     }
 
@@ -108,13 +111,68 @@ pub fn update_managers(schema: &Schema, old: Option<&Tree>, new: &mut Tree, writ
         }
         return;
     }
-    take_from_others(&mut managers, &comparison, write);
-    give_to_writer(&mut managers, &comparison, write);
-    cap(&mut managers);
-    let encoded = encode_managers(managers);
+    take_from_all(&mut bookings, &comparison, write);
+    give_to_writer(&mut bookings, comparison, write);
+    cap(&mut bookings);
+    let encoded = encode(bookings);
     if !encoded.is_null() {
         put_managers(new, encoded);
     }
+}
+
+/// An entry during a write. Most entries have nothing to do with it: theirs are never made a set of.
+struct Booking {
+    /// Who; the fields are there once they are needed.
+    manager: Manager,
+    /// The fields as they are stored, until then.
+    stored: Option<Tree>,
+}
+
+impl Booking {
+    fn is_empty(&self) -> bool {
+        match &self.stored {
+            Some(tree) => tree.as_object().is_none_or(Object::is_empty),
+            None => self.manager.fields.is_empty(),
+        }
+    }
+
+    fn fields(&mut self) -> &mut Set {
+        if let Some(tree) = self.stored.take() {
+            // What is stored was encoded here.
+            self.manager.fields = Set::from_tree(&tree).unwrap_or_default();
+        }
+        &mut self.manager.fields
+    }
+
+    fn take(&mut self, gone: &Set) {
+        if self.stored.as_ref().is_none_or(|tree| gone.meets(tree)) {
+            self.fields().subtract(gone);
+        }
+    }
+
+    fn add(&mut self, fields: Set) {
+        self.fields().add(fields);
+    }
+}
+
+impl From<Manager> for Booking {
+    fn from(manager: Manager) -> Self {
+        Self { manager, stored: None }
+    }
+}
+
+/// The entries of a stored object.
+fn stored(tree: Option<&Tree>) -> Vec<Booking> {
+    let mut bookings: Vec<Booking> = Vec::new();
+    for (index, entry) in tree.and_then(Tree::as_array).into_iter().flatten().enumerate() {
+        let Ok((manager, fields)) = decode_head(entry, index) else { return Vec::new() };
+        let booking = Booking { manager, stored: fields.cloned() };
+        match bookings.iter_mut().find(|other| other.manager.is_same(&booking.manager)) {
+            Some(other) => *other = booking,
+            None => bookings.push(booking),
+        }
+    }
+    bookings
 }
 
 pub(super) fn take_managers(object: &mut Tree) -> Option<Tree> {
@@ -134,9 +192,9 @@ fn decoded(tree: Option<&Tree>) -> Vec<Manager> {
     tree.and_then(|tree| decode_managers(tree).ok()).unwrap_or_default()
 }
 
-/// What a client sent counts, so that it can edit entries. Nothing or garbage leaves the live ones, so that clients that
+/// What a client sent counts, so that it can edit entries. Nothing or garbage leaves the stored ones, so that clients that
 /// know nothing of managers do not delete them.
-fn given_or_live(given: Option<&Tree>, live: Option<&Tree>) -> Vec<Manager> {
+fn given_or_stored(given: Option<&Tree>, live: Option<&Tree>) -> Vec<Booking> {
     let items = given.and_then(Tree::as_array);
     let reset = items.is_some_and(|items| {
         items.is_empty() || (items.len() == 1 && items[0].as_object().is_some_and(Object::is_empty))
@@ -145,18 +203,19 @@ fn given_or_live(given: Option<&Tree>, live: Option<&Tree>) -> Vec<Manager> {
         return Vec::new();
     }
     let given = decoded(given);
-    if given.is_empty() { decoded(live) } else { given }
+    if given.is_empty() { stored(live) } else { given.into_iter().map(Booking::from).collect() }
 }
 
-fn take_from_others(managers: &mut Vec<Manager>, comparison: &Comparison, write: &Write<'_>) {
-    let mut versions: Vec<(&str, Comparison)> = vec![(write.api_version, comparison.clone())];
-    managers.retain_mut(|manager| {
-        let at = match versions.iter().position(|(version, _)| *version == manager.api_version) {
+fn take_from_all(bookings: &mut Vec<Booking>, comparison: &Comparison, write: &Write<'_>) {
+    let mut versions: Vec<(&str, Cow<'_, Comparison>)> = vec![(write.api_version, Cow::Borrowed(comparison))];
+    bookings.retain_mut(|booking| {
+        let version = &booking.manager.api_version;
+        let at = match versions.iter().position(|(known, _)| known == version) {
             Some(at) => at,
-            None => match write.others.iter().find(|other| other.api_version == manager.api_version) {
+            None => match write.others.iter().find(|other| other.api_version == version) {
                 Some(other) => {
                     let comparison = compare(other.schema, other.old, other.new).without(write.reset);
-                    versions.push((other.api_version, comparison));
+                    versions.push((other.api_version, Cow::Owned(comparison)));
                     versions.len() - 1
                 }
                 // A version that is no longer served owns nothing.
@@ -165,87 +224,95 @@ fn take_from_others(managers: &mut Vec<Manager>, comparison: &Comparison, write:
         };
         let changed = &versions[at].1;
         for gone in [&changed.modified, &changed.added, &changed.removed] {
-            if !gone.is_empty() {
-                manager.fields = manager.fields.difference(gone);
-            }
+            booking.take(gone);
         }
-        !manager.fields.is_empty()
+        !booking.is_empty()
     });
 }
 
-fn give_to_writer(managers: &mut Vec<Manager>, comparison: &Comparison, write: &Write<'_>) {
-    let fields = comparison.modified.union(&comparison.added).difference(&never_owned());
+fn give_to_writer(bookings: &mut Vec<Booking>, comparison: Comparison, write: &Write<'_>) {
+    let mut fields = comparison.modified;
+    fields.add(comparison.added);
+    fields.subtract(never_owned());
     if fields.is_empty() {
         return;
     }
-    let entry = Manager {
+    let mut entry = Manager {
         name: if write.manager.is_empty() { "unknown".to_owned() } else { write.manager.to_owned() },
         operation: Operation::Update,
         api_version: write.api_version.to_owned(),
         subresource: write.subresource.to_owned(),
         time: Some(write.time.to_owned()),
-        fields,
+        fields: Set::default(),
     };
-    match managers.iter_mut().find(|manager| manager.is_same(&entry)) {
-        Some(manager) => {
-            manager.fields = manager.fields.union(&entry.fields);
-            manager.time = entry.time;
+    match bookings.iter_mut().find(|booking| booking.manager.is_same(&entry)) {
+        Some(booking) => {
+            booking.add(fields);
+            booking.manager.time = entry.time;
         }
-        None => managers.push(entry),
+        None => {
+            entry.fields = fields;
+            bookings.push(entry.into());
+        }
     }
 }
 
 /// Fields that identify the object or belong to the server.
-pub(super) fn never_owned() -> Set {
-    Set::of_fields(&[
-        &["apiVersion"],
-        &["kind"],
-        &["metadata"],
-        &["metadata", "name"],
-        &["metadata", "namespace"],
-        &["metadata", "creationTimestamp"],
-        &["metadata", "selfLink"],
-        &["metadata", "uid"],
-        &["metadata", "clusterName"],
-        &["metadata", "generation"],
-        &["metadata", "managedFields"],
-        &["metadata", "resourceVersion"],
-    ])
+pub(super) fn never_owned() -> &'static Set {
+    static SET: LazyLock<Set> = LazyLock::new(|| Set::of_fields(NEVER_OWNED));
+    &SET
 }
+
+const NEVER_OWNED: &[&[&str]] = &[
+    &["apiVersion"],
+    &["kind"],
+    &["metadata"],
+    &["metadata", "name"],
+    &["metadata", "namespace"],
+    &["metadata", "creationTimestamp"],
+    &["metadata", "selfLink"],
+    &["metadata", "uid"],
+    &["metadata", "clusterName"],
+    &["metadata", "generation"],
+    &["metadata", "managedFields"],
+    &["metadata", "resourceVersion"],
+];
 
 /// Merges the oldest managers of plain writes, version by version, until few enough are left.
 ///
 /// The oldest of a version stays itself until a second one is merged with it; then it becomes the version's bucket, unless
 /// an earlier merge has left one.
-fn cap(managers: &mut Vec<Manager>) {
-    let count = managers.iter().filter(|manager| manager.operation == Operation::Update).count();
+fn cap(bookings: &mut Vec<Booking>) {
+    let is_update = |booking: &Booking| booking.manager.operation == Operation::Update;
+    let count = bookings.iter().filter(|booking| is_update(booking)).count();
     let Some(mut excess) = count.checked_sub(UPDATE_MANAGERS_MAX).filter(|excess| *excess > 0) else {
         return;
     };
-    let (mut updates, rest): (Vec<Manager>, Vec<Manager>) =
-        std::mem::take(managers).into_iter().partition(|manager| manager.operation == Operation::Update);
-    updates.sort_by(|a, b| age(a).cmp(&age(b)));
+    let (mut updates, rest): (Vec<Booking>, Vec<Booking>) =
+        std::mem::take(bookings).into_iter().partition(is_update);
+    updates.sort_by(|a, b| age(&a.manager).cmp(&age(&b.manager)));
     let mut index = 0;
     while excess > 0 && index < updates.len() {
-        let is_same_version = |other: &Manager| other.api_version == updates[index].api_version;
+        let version = &updates[index].manager.api_version;
+        let is_same_version = |other: &Booking| other.manager.api_version == *version;
         let first = updates[..index].iter().position(is_same_version);
-        let bucket = updates.iter().position(|other| is_same_version(other) && is_bucket(other));
+        let bucket = updates.iter().position(|other| is_same_version(other) && is_bucket(&other.manager));
         let Some(first) = first.filter(|_| bucket != Some(index)) else {
             index += 1;
             continue;
         };
-        let manager = updates.remove(index);
+        let mut merged = updates.remove(index);
         // A bucket further back has moved up with the removal.
         let bucket = bucket.map_or(first, |bucket| if bucket > index { bucket - 1 } else { bucket });
         let bucket = &mut updates[bucket];
-        bucket.name = ANCIENT.to_owned();
-        bucket.subresource.clear();
-        bucket.fields = bucket.fields.union(&manager.fields);
-        bucket.time = manager.time;
+        bucket.manager.name = ANCIENT.to_owned();
+        bucket.manager.subresource.clear();
+        bucket.add(std::mem::take(merged.fields()));
+        bucket.manager.time = merged.manager.time;
         excess -= 1;
     }
-    *managers = rest;
-    managers.append(&mut updates);
+    *bookings = rest;
+    bookings.append(&mut updates);
 }
 
 fn age(manager: &Manager) -> (&Option<String>, &str, &str, &str) {
@@ -270,6 +337,15 @@ pub fn decode_managers(tree: &Tree) -> Result<Vec<Manager>, String> {
 }
 
 fn decode_manager(entry: &Tree, index: usize) -> Result<Manager, String> {
+    let (mut manager, fields) = decode_head(entry, index)?;
+    if let Some(fields) = fields {
+        manager.fields = Set::from_tree(fields).map_err(|error| format!("error decoding set: {error}"))?;
+    }
+    Ok(manager)
+}
+
+/// An entry without its fields, and these as they stand there.
+fn decode_head(entry: &Tree, index: usize) -> Result<(Manager, Option<&Tree>), String> {
     let text = |name: &str| entry.get(name).and_then(Tree::as_str).unwrap_or("").to_owned();
     let operation = match text("operation").as_str() {
         "Apply" => Operation::Apply,
@@ -290,36 +366,38 @@ fn decode_manager(entry: &Tree, index: usize) -> Result<Manager, String> {
             ));
         }
     }
-    let fields = match entry.get("fieldsV1") {
-        None | Some(Tree::Null) => Set::default(),
-        Some(fields) => Set::from_tree(fields).map_err(|error| format!("error decoding set: {error}"))?,
-    };
+    let fields = entry.get("fieldsV1").filter(|fields| !fields.is_null());
     let time = entry.get("time").and_then(Tree::as_str).map(str::to_owned);
-    Ok(Manager {
+    let manager = Manager {
         name: text("manager"),
         operation,
         api_version,
         subresource: text("subresource"),
         time,
-        fields,
-    })
+        fields: Set::default(),
+    };
+    Ok((manager, fields))
 }
 
 /// Writes `managedFields` in upstream's order; `null` when nobody manages anything.
-pub fn encode_managers(mut managers: Vec<Manager>) -> Tree {
-    managers.retain(|manager| !manager.fields.is_empty());
-    if managers.is_empty() {
-        return Tree::Null;
-    }
-    let key = |manager: &Manager| {
-        let Manager { operation, time, name, api_version, subresource, .. } = manager.clone();
-        (operation, time, name, api_version, subresource)
-    };
-    managers.sort_by_cached_key(key);
-    Tree::Array(managers.into_iter().map(encode_manager).collect())
+pub fn encode_managers(managers: Vec<Manager>) -> Tree {
+    encode(managers.into_iter().map(Booking::from).collect())
 }
 
-fn encode_manager(manager: Manager) -> Tree {
+fn encode(mut bookings: Vec<Booking>) -> Tree {
+    bookings.retain(|booking| !booking.is_empty());
+    if bookings.is_empty() {
+        return Tree::Null;
+    }
+    bookings.sort_by(|a, b| {
+        let (a, b) = (&a.manager, &b.manager);
+        a.operation.cmp(&b.operation).then_with(|| age(a).cmp(&age(b)))
+    });
+    Tree::Array(bookings.into_iter().map(encode_booking).collect())
+}
+
+fn encode_booking(booking: Booking) -> Tree {
+    let Booking { manager, stored } = booking;
     let mut entry = Object::new();
     let mut text = |name: &str, value: String| {
         if !value.is_empty() {
@@ -332,7 +410,7 @@ fn encode_manager(manager: Manager) -> Tree {
     text("operation", if manager.operation == Operation::Apply { "Apply" } else { "Update" }.to_owned());
     text("subresource", manager.subresource);
     text("time", manager.time.unwrap_or_default());
-    entry.insert("fieldsV1".to_owned(), manager.fields.to_tree());
+    entry.insert("fieldsV1".to_owned(), stored.unwrap_or_else(|| manager.fields.to_tree()));
     Tree::Object(entry)
 }
 

@@ -1,6 +1,6 @@
 //! Sets of paths, as a trie over path elements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use super::element;
 use super::shape;
@@ -42,8 +42,7 @@ impl Set {
             if key == "." {
                 continue;
             }
-            let dot = below.as_object().is_none_or(|below| below.is_empty() || below.contains_key("."));
-            let entry = Entry { own: dot, below: Self::from_tree(below)? };
+            let entry = Entry { own: is_own(below), below: Self::from_tree(below)? };
             set.0.insert(element::canonical(key)?, entry);
         }
         Ok(set)
@@ -103,13 +102,68 @@ impl Set {
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let mut union = self.clone();
-        for (element, theirs) in &other.0 {
-            let entry = union.0.entry(element.clone()).or_default();
-            entry.own |= theirs.own;
-            entry.below =
-                if entry.below.is_empty() { theirs.below.clone() } else { entry.below.union(&theirs.below) };
-        }
+        union.add(other.clone());
         union
+    }
+
+    /// Takes in the paths of another set. The cost is that of the other.
+    pub(super) fn add(&mut self, other: Self) {
+        if self.0.is_empty() {
+            *self = other;
+            return;
+        }
+        for (element, theirs) in other.0 {
+            match self.0.entry(element) {
+                btree_map::Entry::Vacant(place) => {
+                    place.insert(theirs);
+                }
+                btree_map::Entry::Occupied(mut place) => {
+                    let entry = place.get_mut();
+                    entry.own |= theirs.own;
+                    entry.below.add(theirs.below);
+                }
+            }
+        }
+    }
+
+    /// Takes out the paths of another set. The cost is that of the other.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        self.cut(other, |entry, theirs| {
+            entry.own &= !theirs.own;
+            entry.below.subtract(&theirs.below);
+        });
+    }
+
+    /// Takes out the paths of another set and everything below them. The cost is that of the other.
+    pub(super) fn subtract_recursively(&mut self, other: &Self) {
+        self.cut(other, |entry, theirs| {
+            if theirs.own {
+                *entry = Entry::default();
+            } else {
+                entry.below.subtract_recursively(&theirs.below);
+            }
+        });
+    }
+
+    /// Changes the entries that another set has too; those that say nothing any more go.
+    fn cut(&mut self, other: &Self, change: impl Fn(&mut Entry, &Entry)) {
+        for (element, theirs) in &other.0 {
+            let Some(entry) = self.0.get_mut(element) else { continue };
+            change(entry, theirs);
+            if !entry.own && entry.below.is_empty() {
+                self.0.remove(element);
+            }
+        }
+    }
+
+    /// Whether a path of this set is in the set that a `fieldsV1` tree in canonical form stands for.
+    pub(super) fn meets(&self, tree: &Tree) -> bool {
+        let Tree::Object(theirs) = tree else { return false };
+        self.0.iter().any(|(element, entry)| {
+            theirs
+                .get(&**element)
+                .is_some_and(|below| (entry.own && is_own(below)) || entry.below.meets(below))
+        })
     }
 
     /// Paths in both sets.
@@ -231,6 +285,11 @@ impl Set {
     }
 }
 
+/// Whether the path that ends above this part of a `fieldsV1` tree is in the set.
+fn is_own(below: &Tree) -> bool {
+    below.as_object().is_none_or(|below| below.is_empty() || below.contains_key("."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,6 +367,14 @@ mod tests {
             prop_assert_eq!(paths(&a.intersection(&b)), pa.intersection(&pb).cloned().collect());
             prop_assert_eq!(paths(&a.difference(&b)), pa.difference(&pb).cloned().collect());
             prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
+            prop_assert_eq!(a.meets(&b.to_tree()), !a.intersection(&b).is_empty());
+            let changed = |change: fn(&mut Set, &Set)| {
+                let mut set = a.clone();
+                change(&mut set, &b);
+                set
+            };
+            prop_assert_eq!(changed(Set::subtract), a.difference(&b));
+            prop_assert_eq!(changed(Set::subtract_recursively), a.recursive_difference(&b));
             prop_assert_eq!(Set::from_tree(&a.to_tree()), Ok(a.clone()));
             prop_assert!(a.iter_contains(&pa));
         }

@@ -1,7 +1,7 @@
 //! The envelope around every object on the wire: four magic bytes and what kind the message inside is.
 
 use super::ProtobufError;
-use super::wire::{Reader, Value, put_bytes};
+use super::wire::{Reader, Value, put_bytes, put_varint};
 
 /// What every enveloped object starts with: `k8s` and a zero.
 pub const MAGIC: [u8; 4] = *b"k8s\0";
@@ -53,13 +53,22 @@ fn type_meta(bytes: &[u8]) -> Result<(String, String), ProtobufError> {
 
 /// Puts a message into an envelope.
 pub fn wrap(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    wrap_parts(api_version, kind, raw.len(), |out| out.extend_from_slice(raw))
+}
+
+/// Puts a message of a known length into an envelope while it is written.
+pub fn wrap_parts(api_version: &str, kind: &str, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut types = Vec::with_capacity(api_version.len() + kind.len() + 4);
     put_bytes(&mut types, 1, api_version.as_bytes());
     put_bytes(&mut types, 2, kind.as_bytes());
-    let mut out = Vec::with_capacity(raw.len() + types.len() + 24);
+    let mut out = Vec::with_capacity(length + types.len() + 24);
     out.extend_from_slice(&MAGIC);
     put_bytes(&mut out, 1, &types);
-    put_bytes(&mut out, 2, raw);
+    put_varint(&mut out, 2 << 3 | 2);
+    put_varint(&mut out, length as u64);
+    let begin = out.len();
+    write(&mut out);
+    assert_eq!(out.len() - begin, length, "the envelope names the message's length");
     put_bytes(&mut out, 3, b"");
     put_bytes(&mut out, 4, b"");
     out

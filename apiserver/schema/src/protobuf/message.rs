@@ -12,6 +12,47 @@ pub(super) struct Message {
     pub(super) name: &'static str,
     /// Its fields in ascending order of number.
     pub(super) fields: Vec<Field>,
+    members: OnceLock<Vec<Member>>,
+}
+
+/// A member of the JSON object that a message stands for.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Its name.
+    name: &'static str,
+    /// Its place among all members when they are counted in order of number, those of inlined messages where these are.
+    pub(super) slot: usize,
+    /// The field it becomes.
+    pub(super) field: &'static Field,
+}
+
+impl Message {
+    /// The members in ascending order of name.
+    pub(super) fn members(&'static self) -> &'static [Member] {
+        self.members.get_or_init(|| {
+            let mut members = Vec::new();
+            self.collect_members(&mut members);
+            members.sort_by_key(|member| member.name);
+            members
+        })
+    }
+
+    fn collect_members(&'static self, members: &mut Vec<Member>) {
+        for field in &self.fields {
+            match field.ty {
+                Type::Message(link) if field.cardinality == Cardinality::Inline => {
+                    link.get().into_iter().for_each(|inner| inner.collect_members(members));
+                }
+                _ => members.push(Member { name: field.name, slot: members.len(), field }),
+            }
+        }
+    }
+}
+
+/// The member of a name.
+pub(super) fn find(members: &'static [Member], name: &[u8]) -> Option<&'static Member> {
+    let at = members.binary_search_by(|member| member.name.as_bytes().cmp(name)).ok()?;
+    Some(&members[at])
 }
 
 /// One field of a message.
@@ -23,6 +64,8 @@ pub(super) struct Field {
     pub(super) cardinality: Cardinality,
     pub(super) ty: Type,
     pub(super) omission: Omission,
+    /// What Go writes when the field is not set.
+    pub(super) unset: OnceLock<Box<[u8]>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +82,7 @@ pub(super) enum Cardinality {
     MapOfWrappedLists,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Type {
     String,
     Bytes,
@@ -53,17 +96,28 @@ pub(super) enum Type {
     MicroTime,
     /// A message whose field 1 holds JSON text.
     RawJson,
-    Message(Link),
+    Message(&'static Link),
 }
 
 /// A message by name, looked up when it is first needed: messages may contain themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Link(&'static str);
+pub(super) struct Link {
+    name: &'static str,
+    message: OnceLock<Option<&'static Message>>,
+}
 
 impl Link {
-    pub(super) fn get(self) -> Option<&'static Message> {
-        let (package, name) = self.0.rsplit_once('.')?;
-        message(package, name)
+    pub(super) fn get(&self) -> Option<&'static Message> {
+        *self.message.get_or_init(|| {
+            let (package, name) = self.name.rsplit_once('.')?;
+            message(package, name)
+        })
+    }
+}
+
+/// Only the name: a message that contains itself has no end.
+impl std::fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name)
     }
 }
 
@@ -87,7 +141,7 @@ fn message(package: &str, name: &str) -> Option<&'static Message> {
     fields.sort_by_key(|field| field.number);
     // Messages live as long as the program; the table bounds how many there are.
     let name: &'static str = name.to_owned().leak();
-    let compiled: &'static Message = Box::leak(Box::new(Message { name, fields }));
+    let compiled: &'static Message = Box::leak(Box::new(Message { name, fields, members: OnceLock::new() }));
     Some(known.write().expect("no writer panics").entry(key).or_insert(compiled))
 }
 
@@ -96,7 +150,14 @@ fn field(row: tables::MessageRow) -> Field {
     // An embedded struct without a JSON name of its own is inlined as well.
     let inline = row.name.is_empty() || row.name.starts_with("(inline)");
     let cardinality = if inline { Cardinality::Inline } else { cardinality };
-    Field { number: row.number, name: row.name, cardinality, ty, omission: row.omission }
+    Field {
+        number: row.number,
+        name: row.name,
+        cardinality,
+        ty,
+        omission: row.omission,
+        unset: OnceLock::new(),
+    }
 }
 
 fn typed(text: &'static str) -> (Cardinality, Type) {
@@ -132,6 +193,7 @@ fn scalar(text: &'static str) -> Type {
         "k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1"
         | "k8s.io.apimachinery.pkg.runtime.RawExtension"
         | "k8s.io.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON" => Type::RawJson,
-        name => Type::Message(Link(name)),
+        // Fields live as long as the program, and so do their links.
+        name => Type::Message(Box::leak(Box::new(Link { name, message: OnceLock::new() }))),
     }
 }

@@ -12,11 +12,12 @@ mod encode;
 mod envelope;
 mod message;
 mod scalar;
+mod text;
 pub(crate) mod wire;
 
 pub use decode::decode;
-pub use encode::encode;
-pub use envelope::{Envelope, MAGIC, unwrap, wrap};
+pub use encode::{Encoder, encode};
+pub use envelope::{Envelope, MAGIC, unwrap, wrap, wrap_parts};
 
 /// Why bytes are not the message they should be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -7,7 +7,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Number, Value as Tree};
 
 use super::ProtobufError;
+use super::encode::{begin, end};
 use super::message::Type;
+use super::text::{Cursor, NotJson};
 use super::wire::{Reader, Value, put_bytes, put_number};
 
 /// The JSON of a scalar's wire value; `None` when the value stands for nothing (a time that was never set).
@@ -98,65 +100,72 @@ fn time(bytes: &[u8], micro: bool, message: &'static str) -> Result<Option<Tree>
     Ok(Some(Tree::String(timestamp.strftime(format).to_string())))
 }
 
-/// Writes one scalar as field `number`; a tree of another form than the type's is passed over.
-pub(super) fn encode(out: &mut Vec<u8>, number: u32, ty: Type, tree: &Tree) {
-    match (ty, tree) {
-        (Type::String, Tree::String(text)) => put_bytes(out, number, text.as_bytes()),
-        (Type::Bytes, Tree::String(text)) => {
-            put_bytes(out, number, &STANDARD.decode(text).unwrap_or_default())
+/// Writes one scalar as field `number`; a value of another form than the type's is passed over.
+pub(super) fn encode(out: &mut Vec<u8>, number: u32, ty: Type, text: &mut Cursor<'_>) -> Result<(), NotJson> {
+    match (ty, text.peek()) {
+        (Type::String, b'"') => put_bytes(out, number, &text.string()?),
+        (Type::Bytes, b'"') => put_bytes(out, number, &STANDARD.decode(&*text.string()?).unwrap_or_default()),
+        (Type::Bool, b't' | b'f') => put_number(out, number, u64::from(text.scalar()? == "true")),
+        (Type::Int32 | Type::Int64, b'-' | b'0'..=b'9') => {
+            put_number(out, number, integer(text.scalar()?) as u64);
         }
-        (Type::Bool, Tree::Bool(value)) => put_number(out, number, u64::from(*value)),
-        (Type::Int32 | Type::Int64, Tree::Number(value)) => {
-            put_number(out, number, value.as_i64().unwrap_or_default() as u64);
+        (Type::Double, b'-' | b'0'..=b'9') => {
+            super::wire::put_double(out, number, text.scalar()?.parse().unwrap_or_default());
         }
-        (Type::Double, Tree::Number(value)) => {
-            super::wire::put_double(out, number, value.as_f64().unwrap_or_default());
+        (Type::Quantity, b'"') => put_quantity(out, number, &text.string()?),
+        (Type::Quantity, _) => put_quantity(out, number, text.raw()?),
+        (Type::IntOrString, b'"') => put_int_or_string(out, number, Amount::Text(&text.string()?)),
+        (Type::IntOrString, b'-' | b'0'..=b'9') => {
+            put_int_or_string(out, number, Amount::Number(integer(text.scalar()?)));
         }
-        (Type::Quantity, tree) => {
-            put_bytes(out, number, &inner(|inner| put_bytes(inner, 1, quantity(tree).as_bytes())))
+        (Type::Time | Type::MicroTime, b'"') => put_time(out, number, &text.string()?),
+        (Type::RawJson, b'n') => drop(text.raw()?),
+        (Type::RawJson, _) => {
+            let start = begin(out, number);
+            put_bytes(out, 1, text.raw()?);
+            end(out, start);
         }
-        (Type::IntOrString, Tree::String(text)) => {
-            let value = inner(|inner| {
-                put_number(inner, 1, 1);
-                put_number(inner, 2, 0);
-                put_bytes(inner, 3, text.as_bytes());
-            });
-            put_bytes(out, number, &value);
-        }
-        (Type::IntOrString, Tree::Number(value)) => {
-            let value = inner(|inner| {
-                put_number(inner, 1, 0);
-                put_number(inner, 2, value.as_i64().unwrap_or_default() as u64);
-                put_bytes(inner, 3, b"");
-            });
-            put_bytes(out, number, &value);
-        }
-        (Type::Time | Type::MicroTime, Tree::String(text)) => {
-            if let Ok(timestamp) = text.parse::<Timestamp>() {
-                let value = inner(|inner| {
-                    put_number(inner, 1, timestamp.as_second() as u64);
-                    put_number(inner, 2, u64::from(timestamp.subsec_nanosecond().unsigned_abs()));
-                });
-                put_bytes(out, number, &value);
-            }
-        }
-        (Type::RawJson, tree) => {
-            let raw = serde_json::to_vec(tree).expect("trees encode into memory");
-            put_bytes(out, number, &inner(|inner| put_bytes(inner, 1, &raw)));
-        }
-        _ => {}
+        _ => drop(text.raw()?),
     }
+    Ok(())
 }
 
-fn quantity(tree: &Tree) -> String {
-    match tree {
-        Tree::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// Numbers beyond 64 bits and with fractions are no integers, and were refused on their way in.
+fn integer(text: &str) -> i64 {
+    text.parse().unwrap_or_default()
 }
 
-fn inner(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    write(&mut bytes);
-    bytes
+/// An int-or-string.
+pub(super) enum Amount<'a> {
+    Number(i64),
+    Text(&'a [u8]),
+}
+
+pub(super) fn put_int_or_string(out: &mut Vec<u8>, number: u32, amount: Amount<'_>) {
+    let (kind, value, text) = match amount {
+        Amount::Number(value) => (0, value as u64, &b""[..]),
+        Amount::Text(text) => (1, 0, text),
+    };
+    let start = begin(out, number);
+    put_number(out, 1, kind);
+    put_number(out, 2, value);
+    put_bytes(out, 3, text);
+    end(out, start);
+}
+
+pub(super) fn put_quantity(out: &mut Vec<u8>, number: u32, text: &[u8]) {
+    let start = begin(out, number);
+    put_bytes(out, 1, text);
+    end(out, start);
+}
+
+/// What is no time was refused on its way in.
+fn put_time(out: &mut Vec<u8>, number: u32, text: &[u8]) {
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse::<Timestamp>().ok());
+    if let Some(timestamp) = parsed {
+        let start = begin(out, number);
+        put_number(out, 1, timestamp.as_second() as u64);
+        put_number(out, 2, u64::from(timestamp.subsec_nanosecond().unsigned_abs()));
+        end(out, start);
+    }
 }

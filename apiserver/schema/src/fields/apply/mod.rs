@@ -184,7 +184,7 @@ impl Attempt<'_> {
         }
         managers.pop();
         self.settle(&mut managers, &merged, force)?;
-        applier.fields = applier.fields.difference(&never_owned());
+        applier.fields = applier.fields.difference(never_owned());
         let changed = merged != *self.live;
         applier.time =
             if changed { Some(self.apply.time.to_owned()) } else { last.and_then(|last| last.time) };
@@ -244,7 +244,7 @@ impl Attempt<'_> {
     /// The owner of all there is in an object that nobody has managed yet.
     fn before_first(&self) -> Vec<Manager> {
         let changes = compare(self.schema, &decode::zero(self.schema), self.live).without(self.apply.reset);
-        let fields = changes.modified.union(&changes.added).difference(&never_owned());
+        let fields = changes.modified.union(&changes.added).difference(never_owned());
         if fields.is_empty() {
             return Vec::new();
         }

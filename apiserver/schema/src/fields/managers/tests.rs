@@ -209,9 +209,10 @@ fn an_older_manager_stands_before_the_bucket() {
         time: Some(format!("2025-01-01T00:00:{time:02}Z")),
         fields: Set::of_fields(&[&["data", name]]),
     };
-    let mut managers = vec![manager("old", 1), manager(ANCIENT, 2)];
-    managers.extend((3..12).map(|number| manager(&format!("u{number:02}"), number)));
-    cap(&mut managers);
+    let mut bookings: Vec<Booking> = vec![manager("old", 1).into(), manager(ANCIENT, 2).into()];
+    bookings.extend((3..12).map(|number| Booking::from(manager(&format!("u{number:02}"), number))));
+    cap(&mut bookings);
+    let managers: Vec<Manager> = bookings.into_iter().map(|booking| booking.manager).collect();
     let names: Vec<&str> = managers.iter().map(|manager| manager.name.as_str()).collect();
     assert_eq!(names, ["old", ANCIENT, "u04", "u05", "u06", "u07", "u08", "u09", "u10", "u11"]);
     assert_eq!(managers[1].fields.to_tree(), json!({"f:data": {"f:ancient-changes": {}, "f:u03": {}}}));
