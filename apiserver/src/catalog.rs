@@ -5,6 +5,7 @@ use crate::status::GroupResource;
 use kinds::{Resource, Strategy};
 use schema::{Schema, Tree};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// Stored resources that more than one group or version serves.
@@ -22,6 +23,8 @@ pub struct Stored {
 
 /// One served resource.
 pub struct Kind {
+    /// Tells it from every other that this process has served.
+    pub id: u32,
     /// Its strategy.
     pub strategy: &'static dyn Strategy,
     /// Its names and verbs.
@@ -112,7 +115,9 @@ impl Kind {
             .iter()
             .filter(|sub| sub.group == resource.group && sub.plural == resource.plural)
             .collect();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         Some(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             strategy,
             resource,
             schema,

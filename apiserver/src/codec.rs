@@ -23,6 +23,9 @@ const REVISION_MAX: usize = "\"resourceVersion\":\"18446744073709551615\",".len(
 #[derive(Clone)]
 pub struct Codec {
     keyring: Option<Arc<Keyring>>,
+    /// Stored bytes that were made a tree of, so that tests can tell who does.
+    #[cfg(test)]
+    pub(crate) decodes: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// An object about to be served.
@@ -37,7 +40,11 @@ pub enum Content<'a> {
 impl Codec {
     /// A codec that seals with this keyring, or not at all.
     pub fn new(keyring: Option<Arc<Keyring>>) -> Self {
-        Self { keyring }
+        Self {
+            keyring,
+            #[cfg(test)]
+            decodes: Arc::default(),
+        }
     }
 
     /// Makes what the store keeps of a tree.
@@ -105,8 +112,14 @@ impl Codec {
     /// The object as a tree of the asking kind's version, resourceVersion included.
     pub fn tree(&self, kind: &Kind, entry: &Entry, revision: Revision) -> ApiResult<Tree> {
         let plain = self.plain(&entry.object)?;
-        let mut tree: Tree =
-            serde_json::from_slice(&plain).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let tree = serde_json::from_slice(&plain).map_err(|error| ApiError::Internal(error.to_string()))?;
+        self.served(kind, tree, revision)
+    }
+
+    /// A stored tree as the asking kind serves it.
+    fn served(&self, kind: &Kind, mut tree: Tree, revision: Revision) -> ApiResult<Tree> {
+        #[cfg(test)]
+        self.decodes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if kind.converts {
             tree = kind.strategy.from_stored(tree);
             tree["apiVersion"] = Tree::String(kind.api_version.clone());
@@ -114,6 +127,18 @@ impl Codec {
         }
         set_revision(&mut tree, revision);
         Ok(tree)
+    }
+
+    /// The tree of any content without managedFields, for those who only look.
+    pub fn lean_tree(&self, kind: &Kind, content: Content<'_>) -> ApiResult<Tree> {
+        match content {
+            Content::Entry(entry, revision) => {
+                let plain = self.plain(&entry.object)?;
+                let tree = crate::lean::parse(&plain);
+                self.served(kind, tree.map_err(|error| ApiError::Internal(error.to_string()))?, revision)
+            }
+            Content::Tree(tree) => Ok(tree.clone()),
+        }
     }
 
     /// The tree of any content.
@@ -157,6 +182,12 @@ impl Codec {
         }
         Ok(())
     }
+}
+
+/// The rest of an object's JSON behind the brace, kind and apiVersion it starts with.
+pub fn without_type<'a>(kind: &Kind, json: &'a [u8]) -> &'a [u8] {
+    let start = crate::catalog::prefix(&kind.resource.kind, &kind.api_version).len() - METADATA_KEY;
+    &json[start..]
 }
 
 /// What ciphertext is tied to.

@@ -19,8 +19,11 @@ mod context;
 mod discovery;
 mod empties;
 mod expiry;
+mod forms;
 mod frames;
 mod identity;
+mod kept;
+mod lean;
 mod local;
 mod negotiate;
 mod objects;
@@ -36,6 +39,9 @@ mod reviews;
 mod server;
 mod status;
 mod yaml;
+
+#[cfg(test)]
+mod reads;
 
 pub use config::{Config, Kubelet, Tls};
 pub use context::Fence;

@@ -5,34 +5,52 @@ use crate::catalog::Kind;
 use crate::negotiate::Shape;
 use crate::status::{ApiError, ApiResult};
 use bytes::Bytes;
+use schema::protobuf::Encoder;
 use schema::{Schema, Tree, protobuf};
 use serde_json::json;
 
 /// Where definitions of shared types live.
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
-/// An object in its envelope.
-pub fn object(kind: &Kind, tree: &Tree) -> ApiResult<Bytes> {
-    enveloped(&kind.schema.name, &kind.api_version, &kind.resource.kind, tree)
+/// How objects of a kind are encoded; an error when protobuf has no message for it.
+pub fn encoder(kind: &Kind) -> ApiResult<Encoder> {
+    Encoder::of(&kind.schema.name).map_err(|_| no_message())
 }
 
-/// An object that is only metadata, in its envelope.
-pub fn partial(json: &[u8]) -> ApiResult<Bytes> {
-    let tree = parse(json)?;
-    let version = tree["apiVersion"].as_str().unwrap_or("meta.k8s.io/v1").to_owned();
-    enveloped(&format!("{META}.PartialObjectMetadata"), &version, "PartialObjectMetadata", &tree)
+/// How objects that are only metadata are encoded.
+pub fn metadata_encoder() -> ApiResult<Encoder> {
+    Encoder::of(&format!("{META}.PartialObjectMetadata")).map_err(|_| no_message())
 }
 
-/// A list in its envelope.
-pub fn list(kind: &Kind, shape: Shape, json: &[u8]) -> ApiResult<Bytes> {
-    let tree = parse(json)?;
-    let word = tree["kind"].as_str().unwrap_or_default().to_owned();
-    let version = tree["apiVersion"].as_str().unwrap_or_default().to_owned();
-    let definition = match shape {
-        Shape::Full => format!("{}List", kind.schema.name),
-        _ => format!("{META}.PartialObjectMetadataList"),
+/// The message of an object in JSON.
+pub fn message(encoder: Encoder, json: &[u8]) -> ApiResult<Bytes> {
+    let mut out = Vec::with_capacity(json.len());
+    encoder.encode(json, &mut out).map_err(|error| ApiError::Internal(error.to_string()))?;
+    // What is kept should not hold more than it needs.
+    out.shrink_to_fit();
+    Ok(out.into())
+}
+
+/// A message in its envelope.
+pub fn wrapped(api_version: &str, kind: &str, message: &[u8]) -> Bytes {
+    protobuf::wrap(api_version, kind, message).into()
+}
+
+/// A list of messages in its envelope.
+pub fn list(kind: &Kind, shape: Shape, api_version: &str, meta: &Tree, items: &[Bytes]) -> ApiResult<Bytes> {
+    let (definition, word) = match shape {
+        Shape::Full => (format!("{}List", kind.schema.name), format!("{}List", kind.resource.kind)),
+        _ => (format!("{META}.PartialObjectMetadataList"), "PartialObjectMetadataList".to_owned()),
     };
-    enveloped(&definition, &version, &word, &tree)
+    Encoder::of(&definition).map_err(|_| no_message())?;
+    let meta = protobuf::encode(&format!("{META}.ListMeta"), meta).map_err(|_| no_message())?;
+    // Of every list the metadata is field 1 and the items are field 2.
+    let length = field_length(meta.len()) + items.iter().map(|item| field_length(item.len())).sum::<usize>();
+    let write = |out: &mut Vec<u8>| {
+        field(1, &meta, out);
+        items.iter().for_each(|item| field(2, item, out));
+    };
+    Ok(protobuf::wrap_parts(api_version, &word, length, write).into())
 }
 
 /// A Status in its envelope.
@@ -43,13 +61,12 @@ pub fn status(tree: &Tree) -> Bytes {
 
 /// Any object of a known definition in its envelope.
 pub fn enveloped(definition: &str, api_version: &str, kind: &str, tree: &Tree) -> ApiResult<Bytes> {
-    let raw = protobuf::encode(definition, tree)
-        .map_err(|_| ApiError::NotAcceptable("application/json, application/yaml".to_owned()))?;
-    Ok(protobuf::wrap(api_version, kind, &raw).into())
+    let raw = protobuf::encode(definition, tree).map_err(|_| no_message())?;
+    Ok(wrapped(api_version, kind, &raw))
 }
 
-fn parse(json: &[u8]) -> ApiResult<Tree> {
-    serde_json::from_slice(json).map_err(|error| ApiError::Internal(error.to_string()))
+fn no_message() -> ApiError {
+    ApiError::NotAcceptable("application/json, application/yaml".to_owned())
 }
 
 /// A length-prefixed watch event around an enveloped object.
@@ -63,6 +80,12 @@ pub fn event(word: &str, object: &[u8]) -> Bytes {
     out.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(&message);
     out.into()
+}
+
+/// Bytes a field takes with its number and length.
+fn field_length(length: usize) -> usize {
+    let bits = (usize::BITS - length.leading_zeros()).max(1);
+    1 + bits.div_ceil(7) as usize + length
 }
 
 fn field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {

@@ -3,6 +3,7 @@
 
 use crate::catalog::Kind;
 use crate::codec::{Codec, Content};
+use crate::forms::{Form, FormKey, Forms};
 use crate::negotiate::{Accepted, Format, Shape};
 use crate::status::{ApiError, ApiResult};
 use crate::yaml;
@@ -11,8 +12,8 @@ use jiff::Timestamp;
 use mvcc::{Entry, Revision};
 use schema::Tree;
 use schema::go::quote;
+use schema::protobuf::Encoder;
 use serde_json::{Map, json};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a Table row shows of its object.
@@ -57,6 +58,8 @@ pub struct ListMeta {
 pub struct Renderer<'a> {
     /// Opens stored bytes.
     pub codec: &'a Codec,
+    /// What was made of them before.
+    pub forms: &'a Forms,
     /// The kind as the client knows it.
     pub kind: &'a Kind,
     /// What the client accepts.
@@ -80,15 +83,16 @@ impl Renderer<'_> {
                 return Err(ApiError::UnfitRepresentation(text));
             }
             Shape::Full if self.accepted.format == Format::Protobuf => {
-                return crate::protobuf::object(self.kind, &*self.codec.content_tree(self.kind, content)?);
+                let message = self.message(content, crate::protobuf::encoder(self.kind)?)?;
+                let resource = self.kind.resource;
+                return Ok(crate::protobuf::wrapped(&self.kind.api_version, &resource.kind, &message));
             }
-            Shape::Full => self.codec.write(self.kind, content, false, &mut out)?,
-            Shape::Partial(beta) => {
-                self.write_partial(content, beta, &mut out)?;
-                if self.accepted.format == Format::Protobuf {
-                    return crate::protobuf::partial(&out);
-                }
+            Shape::Partial(beta) if self.accepted.format == Format::Protobuf => {
+                let message = self.metadata_message(content, crate::protobuf::metadata_encoder()?)?;
+                return Ok(crate::protobuf::wrapped(meta_version(beta), "PartialObjectMetadata", &message));
             }
+            Shape::Full => self.write(content, false, &mut out)?,
+            Shape::Partial(beta) => self.write_partial(content, beta, &mut out)?,
             Shape::Table(beta) => {
                 self.write_table(&[content], &object_meta(content), beta, true, &mut out)?
             }
@@ -99,11 +103,10 @@ impl Renderer<'_> {
     /// A list.
     pub fn list(&self, items: &[Arc<Entry>], meta: &ListMeta) -> ApiResult<Bytes> {
         let contents = || items.iter().map(|entry| Content::Entry(entry, entry.revision));
-        let mut out =
-            Vec::with_capacity(256 + items.iter().map(|entry| entry.object.bytes.len() + 48).sum::<usize>());
         let (kind, version) = match self.accepted.shape {
             Shape::Table(beta) => {
                 let rows: Vec<Content<'_>> = contents().collect();
+                let mut out = Vec::with_capacity(4096 + items.len() * TABLE_ROW_BYTES);
                 self.write_table(&rows, &meta.tree(), beta, true, &mut out)?;
                 return Ok(finish(out, self.accepted));
             }
@@ -119,6 +122,11 @@ impl Renderer<'_> {
             }
             Shape::Full => (format!("{}List", self.kind.resource.kind), self.kind.api_version.clone()),
         };
+        if self.accepted.format == Format::Protobuf {
+            return self.protobuf_list(items, &version, meta);
+        }
+        let sizes = items.iter().map(|entry| entry.object.bytes.len() + 48);
+        let mut out = Vec::with_capacity(256 + sizes.sum::<usize>());
         out.extend_from_slice(
             format!(
                 "{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":",
@@ -129,7 +137,7 @@ impl Renderer<'_> {
         let full = self.accepted.shape == Shape::Full;
         if items.is_empty() && !full {
             out.extend_from_slice(b"null}");
-            return self.finish_list(out);
+            return Ok(finish(out, self.accepted));
         }
         out.push(b'[');
         for (index, content) in contents().enumerate() {
@@ -137,20 +145,80 @@ impl Renderer<'_> {
                 out.push(b',');
             }
             if full {
-                self.codec.write(self.kind, content, true, &mut out)?;
+                self.write(content, true, &mut out)?;
             } else {
                 self.write_partial(content, version.ends_with("beta1"), &mut out)?;
             }
         }
         out.extend_from_slice(b"]}");
-        self.finish_list(out)
+        Ok(finish(out, self.accepted))
     }
 
-    fn finish_list(&self, json: Vec<u8>) -> ApiResult<Bytes> {
-        if self.accepted.format == Format::Protobuf {
-            return crate::protobuf::list(self.kind, self.accepted.shape, &json);
+    fn protobuf_list(&self, items: &[Arc<Entry>], version: &str, meta: &ListMeta) -> ApiResult<Bytes> {
+        let contents = items.iter().map(|entry| Content::Entry(entry, entry.revision));
+        let messages: Vec<Bytes> = if self.accepted.shape == Shape::Full {
+            let encoder = crate::protobuf::encoder(self.kind)?;
+            contents.map(|content| self.message(content, encoder)).collect::<ApiResult<_>>()?
+        } else {
+            let encoder = crate::protobuf::metadata_encoder()?;
+            contents.map(|content| self.metadata_message(content, encoder)).collect::<ApiResult<_>>()?
+        };
+        crate::protobuf::list(self.kind, self.accepted.shape, version, &meta.tree(), &messages)
+    }
+
+    /// A form of the content: what was kept if it is a stored version as it is stored, else made anew.
+    fn form(
+        &self,
+        content: Content<'_>,
+        form: Form,
+        make: impl FnOnce() -> ApiResult<Bytes>,
+    ) -> ApiResult<Bytes> {
+        match content {
+            Content::Entry(entry, revision) if entry.revision == revision => {
+                self.forms.get(revision.0, FormKey::new(revision.0, self.kind, form), make)
+            }
+            // Something deleted, shown with the revision of its end, or what nobody stored.
+            _ => make(),
         }
-        Ok(finish(json, self.accepted))
+    }
+
+    fn message(&self, content: Content<'_>, encoder: Encoder) -> ApiResult<Bytes> {
+        self.form(content, Form::Message, || {
+            let mut json = Vec::new();
+            self.codec.write(self.kind, content, false, &mut json)?;
+            crate::protobuf::message(encoder, &json)
+        })
+    }
+
+    fn metadata_message(&self, content: Content<'_>, encoder: Encoder) -> ApiResult<Bytes> {
+        self.form(content, Form::MetadataMessage, || {
+            let mut json = Vec::new();
+            self.write_partial(content, false, &mut json)?;
+            crate::protobuf::message(encoder, &json)
+        })
+    }
+
+    /// Writes the object's JSON as this kind; list items leave out kind and apiVersion.
+    fn write(&self, content: Content<'_>, item: bool, out: &mut Vec<u8>) -> ApiResult<()> {
+        let is_as_stored = match content {
+            Content::Entry(entry, _) => !self.kind.converts && entry.object.sealing.is_none(),
+            Content::Tree(_) => true,
+        };
+        if is_as_stored {
+            return self.codec.write(self.kind, content, item, out);
+        }
+        let whole = self.form(content, Form::Json, || {
+            let mut json = Vec::new();
+            self.codec.write(self.kind, content, false, &mut json)?;
+            Ok(json.into())
+        })?;
+        if item {
+            out.push(b'{');
+            out.extend_from_slice(crate::codec::without_type(self.kind, &whole));
+        } else {
+            out.extend_from_slice(&whole);
+        }
+        Ok(())
     }
 
     /// The kind's internal Go type, as two errors name it.
@@ -168,7 +236,7 @@ impl Renderer<'_> {
         out.extend_from_slice(word.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
         match self.accepted.shape {
-            Shape::Full => self.codec.write(self.kind, content, false, &mut out)?,
+            Shape::Full => self.write(content, false, &mut out)?,
             Shape::Partial(beta) | Shape::PartialList(beta) => self.write_partial(content, beta, &mut out)?,
             Shape::Table(beta) => {
                 self.write_table(&[content], &object_meta(content), beta, first, &mut out)?
@@ -200,8 +268,22 @@ impl Renderer<'_> {
             format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{version}\",\"metadata\":")
                 .as_bytes(),
         );
-        self.codec.write_metadata(self.kind, content, out)?;
+        self.write_metadata(content, out)?;
         out.push(b'}');
+        Ok(())
+    }
+
+    fn write_metadata(&self, content: Content<'_>, out: &mut Vec<u8>) -> ApiResult<()> {
+        let is_sealed = matches!(content, Content::Entry(entry, _) if entry.object.sealing.is_some());
+        if !is_sealed {
+            return self.codec.write_metadata(self.kind, content, out);
+        }
+        let metadata = self.form(content, Form::Metadata, || {
+            let mut json = Vec::new();
+            self.codec.write_metadata(self.kind, content, &mut json)?;
+            Ok(json.into())
+        })?;
+        out.extend_from_slice(&metadata);
         Ok(())
     }
 
@@ -239,29 +321,58 @@ impl Renderer<'_> {
     }
 
     fn write_row(&self, content: Content<'_>, beta: bool, out: &mut Vec<u8>) -> ApiResult<()> {
-        let mut tree = self.codec.content_tree(self.kind, content)?;
-        // Events are one kind under two names: their cells are read from the stored shape.
-        if self.kind.converts {
-            tree = Cow::Owned(self.kind.strategy.to_stored(tree.into_owned()));
-        }
-        out.extend_from_slice(b"{\"cells\":");
-        let cells = self.kind.strategy.row(&tree, self.now);
-        serde_json::to_writer(&mut *out, &cells).expect("cells encode into memory");
-        let conditions = self.kind.strategy.row_conditions(&tree);
-        if !conditions.is_empty() {
-            out.extend_from_slice(b",\"conditions\":");
-            serde_json::to_writer(&mut *out, &conditions).expect("conditions encode into memory");
+        let cells = self.form(content, Form::Cells, || self.cells(content, kinds::columns::OPEN))?;
+        if cells.is_empty() {
+            out.extend_from_slice(&self.cells(content, self.now)?);
+        } else {
+            kinds::columns::fill(&cells, self.now, out);
         }
         out.extend_from_slice(b",\"object\":");
         match self.include {
             Include::None => out.extend_from_slice(b"null"),
-            Include::Object => self.codec.write(self.kind, content, false, out)?,
+            Include::Object => self.write(content, false, out)?,
             Include::Metadata => self.write_partial(content, beta, out)?,
         }
         out.push(b'}');
         Ok(())
     }
+
+    /// The beginning of a row, up to its cells and conditions. With an open time there are holes where ages stand; nothing
+    /// when the object's own texts could be taken for one.
+    fn cells(&self, content: Content<'_>, now: Timestamp) -> ApiResult<Bytes> {
+        let mut tree = self.codec.lean_tree(self.kind, content)?;
+        // Events are one kind under two names: their cells are read from the stored shape.
+        if self.kind.converts {
+            tree = self.kind.strategy.to_stored(tree);
+        }
+        let mut out = b"{\"cells\":".to_vec();
+        let cells = self.kind.strategy.row(&tree, now);
+        serde_json::to_writer(&mut out, &cells).expect("cells encode into memory");
+        let conditions = self.kind.strategy.row_conditions(&tree);
+        if !conditions.is_empty() {
+            out.extend_from_slice(b",\"conditions\":");
+            serde_json::to_writer(&mut out, &conditions).expect("conditions encode into memory");
+        }
+        if now == kinds::columns::OPEN && holds_hole(&tree) {
+            out.clear();
+        }
+        out.shrink_to_fit();
+        Ok(out.into())
+    }
 }
+
+/// Whether a text of the object holds the mark of a hole.
+fn holds_hole(tree: &Tree) -> bool {
+    match tree {
+        Tree::String(text) => text.contains(kinds::columns::HOLE),
+        Tree::Array(items) => items.iter().any(holds_hole),
+        Tree::Object(members) => members.values().any(holds_hole),
+        _ => false,
+    }
+}
+
+/// Bytes of an ordinary Table row with metadata, to reserve memory by.
+const TABLE_ROW_BYTES: usize = 1536;
 
 fn meta_version(beta: bool) -> &'static str {
     if beta { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" }

@@ -7,7 +7,8 @@ use crate::codec::Codec;
 use crate::config::{Config, Tls};
 use crate::connect::Agents;
 use crate::expiry;
-use crate::frames::Frames;
+use crate::forms::{self, Forms};
+use crate::frames::{self, Frames};
 use crate::identity::{Caller, Identities};
 use crate::local::Local;
 use crate::permissions::Permissions;
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) seams: Seams,
     pub(crate) codec: Codec,
+    pub(crate) forms: Forms,
     pub(crate) frames: Frames,
     pub(crate) permissions: Permissions,
     pub(crate) identities: Identities,
@@ -77,7 +79,7 @@ impl Inner {
 /// The API server. Clones share it.
 #[derive(Clone)]
 pub struct ApiServer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl ApiServer {
@@ -98,7 +100,8 @@ impl ApiServer {
             config,
             store,
             seams,
-            frames: Frames::new(),
+            forms: forms::none_yet(),
+            frames: frames::none_yet(),
             permissions: Permissions::new(),
             stopping: CancellationToken::new(),
             bootstrapped: AtomicBool::new(false),

@@ -81,16 +81,49 @@ pub fn age(obj: &Value, now: Timestamp) -> Value {
     json!(since(str_at(obj, "metadata.creationTimestamp"), now))
 }
 
+/// Stands for a time that is not known yet: in cells made at it, ages are holes that [`fill`] fills.
+pub const OPEN: Timestamp = Timestamp::MAX;
+
+/// Stands at both ends of a hole, with the nanosecond of the timestamp between. No text of an ordinary object has it.
+pub const HOLE: char = '\0';
+
+/// [`HOLE`] in JSON.
+const HOLE_JSON: &[u8] = b"\\u0000";
+
+/// Writes the JSON of cells that were made at [`OPEN`], with the ages of now.
+pub fn fill(cells: &[u8], now: Timestamp, out: &mut Vec<u8>) {
+    let mut rest = cells;
+    while let Some((before, hole)) = cut(rest) {
+        out.extend_from_slice(before);
+        let Some((digits, after)) = cut(hole) else { return };
+        let then = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i128>().ok());
+        let age = then.map_or(i64::MAX, |then| nanoseconds(now.as_nanosecond() - then));
+        out.extend_from_slice(human_duration(age).as_bytes());
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+}
+
+fn cut(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.windows(HOLE_JSON.len()).position(|window| window == HOLE_JSON)?;
+    Some((&text[..at], &text[at + HOLE_JSON.len()..]))
+}
+
 /// The time since a timestamp in words, `<unknown>` when there is none.
 pub fn since(timestamp: &str, now: Timestamp) -> String {
     match timestamp.parse::<Timestamp>() {
+        Ok(then) if now == OPEN => format!("{HOLE}{}{HOLE}", then.as_nanosecond()),
         Ok(then) => human_duration(nanoseconds_between(then, now)),
         Err(_) => "<unknown>".to_owned(),
     }
 }
 
 fn nanoseconds_between(then: Timestamp, now: Timestamp) -> i64 {
-    i64::try_from(now.as_nanosecond() - then.as_nanosecond()).unwrap_or(i64::MAX)
+    nanoseconds(now.as_nanosecond() - then.as_nanosecond())
+}
+
+fn nanoseconds(number: i128) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A duration in two or three significant figures, as kubectl shows ages.
@@ -186,6 +219,17 @@ mod tests {
             (24 * 365 * 9 * HOUR, "9y"),
         ] {
             assert_eq!(human_duration(seconds * SECOND), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_hole_is_filled_with_the_age_it_stands_for() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
+        for then in ["2026-01-02T03:04:05Z", "2026-01-01T00:00:00.25Z", "2026-01-03T00:00:00Z", "", "x"] {
+            let cell = |now| serde_json::to_vec(&json!([format!("3 ({} ago)", since(then, now)), "b"]));
+            let mut filled = Vec::new();
+            fill(&cell(OPEN).expect("cells encode into memory"), now, &mut filled);
+            assert_eq!(filled, cell(now).expect("cells encode into memory"), "{then}");
         }
     }
 

@@ -83,6 +83,8 @@ pub fn list_at_mut<'a>(tree: &'a mut Value, path: &str) -> &'a mut [Value] {
 /// Makes `new` have at `path` what `old` has there, absence included.
 pub fn carry_over(new: &mut Value, old: &Value, path: &str) {
     match at(old, path) {
+        // Mostly nothing has changed, and looking costs less than copying.
+        value @ Some(_) if value == at(new, path) => {}
         Some(value) => set(new, path, value.clone()),
         None => drop(remove(new, path)),
     }

@@ -156,15 +156,16 @@ fn same_metadata(wanted: &Tree, old: &Tree) -> bool {
 }
 
 fn same_managers(wanted: &Tree, old: &Tree) -> bool {
-    let list = |tree: &Tree| tree.as_array().cloned().unwrap_or_default();
-    let (wanted, old) = (list(wanted), list(old));
-    let timeless = |entry: &Tree| {
-        let mut entry = entry.clone();
-        tree::remove(&mut entry, "time");
-        entry
+    let same = |a: &Tree, b: &Tree| {
+        let keys = a.as_object().into_iter().chain(b.as_object()).flat_map(|map| map.keys());
+        keys.into_iter().all(|key| key == "time" || a.get(key) == b.get(key))
     };
-    wanted.len() == old.len()
-        && wanted.iter().all(|entry| old.iter().any(|other| timeless(entry) == timeless(other)))
+    let (mut wanted, old) = (items(wanted), items(old));
+    wanted.len() == old.len() && wanted.all(|entry| old.clone().any(|other| same(entry, other)))
+}
+
+fn items(tree: &Tree) -> std::slice::Iter<'_, Tree> {
+    tree.as_array().map_or(&[][..], Vec::as_slice).iter()
 }
 
 /// Takes the stored revision out of a tree that is about to get a wanted one.

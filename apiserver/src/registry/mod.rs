@@ -104,7 +104,8 @@ impl Context {
         } else {
             Include::Metadata
         };
-        Ok(Renderer { codec: &self.server.codec, kind, accepted, include, now: self.now })
+        let (codec, forms) = (&self.server.codec, &self.server.forms);
+        Ok(Renderer { codec, forms, kind, accepted, include, now: self.now })
     }
 
     /// An answer with one object.

@@ -104,11 +104,13 @@ impl Patch {
             _ => patch::strategic(expected.schema, old, &self.tree),
         };
         let mut wanted = patched.map_err(patch_error)?;
-        let shown = match self.patch_type {
-            PatchType::Strategic => patch::go_text(&self.tree),
-            _ => wanted.to_string(),
+        // Conforming changes the tree, and an error shows it as it was; only what is no strategic patch shows the object.
+        let raw = (self.patch_type != PatchType::Strategic).then(|| wanted.clone());
+        let shown = || match &raw {
+            None => patch::go_text(&self.tree),
+            Some(raw) => raw.to_string(),
         };
-        let unknown = self.conform(expected, &mut wanted).map_err(|why| invalid(&shown, &why))?;
+        let unknown = self.conform(expected, &mut wanted).map_err(|why| invalid(&shown(), &why))?;
         schema::default::apply(expected.schema, &mut wanted);
         let complaints: Vec<String> = self
             .strict
@@ -118,7 +120,7 @@ impl Patch {
             .collect();
         match validation {
             FieldValidation::Strict if !complaints.is_empty() => {
-                return Err(invalid(&shown, &format!("strict decoding error: {}", complaints.join(", "))));
+                return Err(invalid(&shown(), &format!("strict decoding error: {}", complaints.join(", "))));
             }
             FieldValidation::Warn => complaints.into_iter().for_each(|text| context.warnings.add(text)),
             _ => {}

@@ -7,7 +7,7 @@ use super::propose::{linearizable, view_at_least};
 use crate::catalog::Kind;
 use crate::codec::Content;
 use crate::context::Context;
-use crate::frames::FrameKey;
+use crate::frames::{FrameKey, TableFrame};
 use crate::negotiate::{Accepted, Format, Offer, Shape};
 use crate::options::ListOptions;
 use crate::reply::Reply;
@@ -261,15 +261,21 @@ impl Stream {
         revision: Revision,
         shared: bool,
     ) -> ApiResult<Bytes> {
-        let renderer = self.context.renderer(self.kind, self.accepted)?;
+        let mut renderer = self.context.renderer(self.kind, self.accepted)?;
+        // A watch lasts: ages are told at the time of the event.
+        renderer.now = crate::clock::now(&self.context.server.seams);
         let make = || renderer.event(word, Content::Entry(entry, revision), self.first);
-        let table = matches!(self.accepted.shape, Shape::Table(_));
-        if !shared || table {
+        if !shared {
             return make();
         }
-        let key =
-            FrameKey { revision: revision.0, word, converted: self.kind.converts, accepted: self.accepted };
-        self.context.server.frames.get(key, make)
+        let table = matches!(self.accepted.shape, Shape::Table(_)).then(|| TableFrame {
+            first: self.first,
+            include: renderer.include,
+            second: renderer.now.as_second(),
+        });
+        let (kind, accepted) = (self.kind.id, self.accepted);
+        let key = FrameKey { revision: revision.0, word, kind, accepted, table };
+        self.context.server.frames.get(revision.0, key, make)
     }
 
     async fn send_bookmark(&mut self, revision: Revision, initial_end: bool) -> Result<(), Ended> {
