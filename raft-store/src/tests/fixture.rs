@@ -8,11 +8,11 @@ use mvcc::{Entry, Key, Object, Operation, Outcome, Precondition, Revision, Trans
 use crate::log::{FaultyBackend, FaultyDisk};
 use crate::{Medium, Options, Seams, SnapshotShelf, Store};
 
-pub(super) fn key(name: &str) -> Key {
+pub(crate) fn key(name: &str) -> Key {
     Key::new("configmaps", "default", name)
 }
 
-pub(super) fn object(name: &str, content: &str) -> Object {
+pub(crate) fn object(name: &str, content: &str) -> Object {
     Object {
         key: key(name),
         uid: format!("uid-{name}").into(),
@@ -27,7 +27,7 @@ pub(super) fn object(name: &str, content: &str) -> Object {
     }
 }
 
-pub(super) fn put(name: &str, content: &str) -> Transaction {
+pub(crate) fn put(name: &str, content: &str) -> Transaction {
     Transaction { operations: vec![Operation::Put(object(name, content))], ..Transaction::default() }
 }
 
@@ -39,18 +39,18 @@ pub(super) fn create(name: &str, content: &str) -> Transaction {
     Transaction { preconditions: vec![Precondition::Absent(key(name))], ..put(name, content) }
 }
 
-pub(super) async fn applied(store: &Store, transaction: Transaction) -> Revision {
+pub(crate) async fn applied(store: &Store, transaction: Transaction) -> Revision {
     match store.propose(transaction).await.expect("a sole member answers") {
         Outcome::Applied { last, .. } => last,
         refused @ Outcome::Refused { .. } => panic!("{refused:?}"),
     }
 }
 
-pub(super) fn content(store: &Store, name: &str) -> Option<String> {
+pub(crate) fn content(store: &Store, name: &str) -> Option<String> {
     store.view().get(&key(name)).as_deref().map(text)
 }
 
-pub(super) fn text(entry: &Entry) -> String {
+pub(crate) fn text(entry: &Entry) -> String {
     String::from_utf8(entry.object.bytes.to_vec()).expect("tests write text")
 }
 

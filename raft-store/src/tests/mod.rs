@@ -1,7 +1,7 @@
 //! What the store promises, each file one kind of promise. Names follow docs/guarantees.md.
 
 mod durability;
-mod fixture;
+pub(crate) mod fixture;
 mod killed;
 mod members;
 mod outcomes;
