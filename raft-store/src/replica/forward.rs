@@ -109,7 +109,12 @@ async fn send(replica: &Replica, batch: Vec<Waiting>, sender: u64, sequence: u64
     let Some((client, term)) = replica.leader() else { return all(batch, Forwarded::NotAppended) };
     let commands = batch.iter().map(|waiting| mvcc::wire::command(&waiting.command)).collect();
     let request = wire::ProposeRequest { envelope: client.envelope(), commands, term, sender, sequence };
-    let outcomes = match client.call(PeerRequest::Propose(request), REPLY_WAIT_MAX).await {
+    let calling = client.call(PeerRequest::Propose(request), REPLY_WAIT_MAX);
+    let reply = tokio::select! {
+        reply = calling => reply,
+        () = replica.leads_no_more(term) => return all(batch, Forwarded::Unknown),
+    };
+    let outcomes = match reply {
         Ok(PeerReply::Propose(reply)) if reply.outcomes.len() == batch.len() => reply.outcomes,
         Err(error) if !error.may_have_arrived => return all(batch, Forwarded::NotAppended),
         _ => return all(batch, Forwarded::Unknown),

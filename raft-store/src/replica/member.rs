@@ -200,6 +200,22 @@ impl Member {
         leads.then_some(Term(now.current_term))
     }
 
+    /// Returns when a leader of a later term is known, or this engine ends.
+    pub(super) async fn led_after(&self, term: u64) {
+        let mut metrics = self.metrics();
+        loop {
+            {
+                let now = metrics.borrow_watched();
+                if (now.current_term > term && now.current_leader.is_some()) || now.running_state.is_err() {
+                    return;
+                }
+            }
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Whether it still runs.
     pub(super) fn runs(&self) -> bool {
         self.metrics().borrow_watched().running_state.is_ok()

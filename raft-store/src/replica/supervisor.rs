@@ -43,6 +43,10 @@ const FORWARD_PAUSE: Duration = Duration::from_millis(50);
 /// How long a leader may take to commit what it has appended, before the outcome counts as unknown.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// After an election, how long the old leader's answer is still waited for: what it appended and the new leader has is
+/// known by then.
+const TAKEOVER_WAIT: Duration = Duration::from_millis(200);
+
 /// How long a handover may hold up a shutdown.
 const HANDOVER_MAX: Duration = Duration::from_millis(250);
 
@@ -106,6 +110,12 @@ impl Replica {
     /// The way to the leader and the term it leads in, if it is another member.
     pub(super) fn leader(&self) -> Option<(PeerClient, u64)> {
         self.running.load().leader()
+    }
+
+    /// Returns when another leader is known than that of `term`, and has had time to tell what it took over.
+    pub(super) async fn leads_no_more(&self, term: u64) {
+        self.member().led_after(term).await;
+        tokio::time::sleep(TAKEOVER_WAIT).await;
     }
 
     /// Whether there is anybody to ask besides this member.

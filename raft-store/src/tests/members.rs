@@ -172,3 +172,25 @@ async fn an_address_belongs_to_one_member() {
     let expected = MembershipError::Taken { member: MemberId(2), address: "member-2".into() };
     assert_eq!(taken, Err(expected));
 }
+
+/// A follower whose write is on its way to a leader that is gone hears what became of it soon after the next election,
+/// and not when the way's own patience ends.
+#[tokio::test(start_paused = true)]
+async fn a_write_on_its_way_to_a_lost_leader_does_not_wait_for_it() {
+    let trio = Trio::new().await;
+    let leader = trio.leader(&[0, 1, 2]).await;
+    let follower = (leader + 1) % 3;
+    applied(&trio.stores[follower], put("c", "before")).await;
+    let began = tokio::time::Instant::now();
+    let proposing = trio.stores[follower].propose(put("c", "on its way"));
+    let cutting = async {
+        // After the request has left and before its reply comes.
+        tokio::time::sleep(Duration::from_micros(1500)).await;
+        trio.wires.silence(MemberId(leader as u64 + 1));
+    };
+    let (outcome, ()) = tokio::join!(proposing, cutting);
+    assert!(matches!(outcome, Ok(Outcome::Applied { .. }) | Err(ProposeError::Unknown)), "{outcome:?}");
+    // Virtual time: an election of at most two seconds and the wait for an outcome after it.
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    applied(&trio.stores[follower], put("c", "after")).await;
+}

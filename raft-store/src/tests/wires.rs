@@ -21,6 +21,8 @@ pub(super) struct Wires {
     stores: Arc<Mutex<BTreeMap<u64, Store>>>,
     /// Members that hear nobody and are heard by nobody.
     cut: Arc<Mutex<BTreeSet<u64>>>,
+    /// Members whose messages vanish: nobody learns that they are gone but by waiting.
+    silent: Arc<Mutex<BTreeSet<u64>>>,
     /// Every proposal's message arrives twice.
     pub(super) twice: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -42,6 +44,7 @@ impl Transport for End {
         let lost = |may_have_arrived| Unreached { reason: "cut".into(), may_have_arrived };
         async move {
             tokio::time::sleep(DELAY).await;
+            wires.swallow(me, to.0).await;
             if wires.is_cut(me) || wires.is_cut(to.0) {
                 return Err(lost(false));
             }
@@ -55,6 +58,7 @@ impl Transport for End {
             }
             let reply = store.answer(request).await;
             tokio::time::sleep(DELAY).await;
+            wires.swallow(me, to.0).await;
             if wires.is_cut(me) || wires.is_cut(to.0) {
                 return Err(lost(true));
             }
@@ -67,6 +71,18 @@ impl Transport for End {
 impl Wires {
     fn is_cut(&self, member: u64) -> bool {
         self.cut.lock().expect("not poisoned").contains(&member)
+    }
+
+    /// Never returns if one of the two is silent.
+    async fn swallow(&self, one: u64, other: u64) {
+        let silent = |member| self.silent.lock().expect("not poisoned").contains(&member);
+        if silent(one) || silent(other) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(super) fn silence(&self, member: MemberId) {
+        self.silent.lock().expect("not poisoned").insert(member.0);
     }
 
     pub(super) fn cut(&self, member: MemberId) {
