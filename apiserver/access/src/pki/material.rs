@@ -131,16 +131,16 @@ type Obtain<'a> =
     dyn FnMut(&Wanted<'_>, &mut dyn FnMut() -> Result<Issued, PkiError>) -> Result<Issued, PkiError> + 'a;
 
 /// What a stored certificate must say to be used again.
-struct Wanted<'a> {
-    file: &'static str,
-    authority: &'a [u8],
-    name: &'a str,
-    group: Option<&'a str>,
-    names: &'a [String],
+pub(super) struct Wanted<'a> {
+    pub(super) file: &'static str,
+    pub(super) authority: &'a [u8],
+    pub(super) name: &'a str,
+    pub(super) group: Option<&'a str>,
+    pub(super) names: &'a [String],
 }
 
 impl Wanted<'_> {
-    fn is_met_by(&self, issued: &Issued, now: Timestamp) -> bool {
+    pub(super) fn is_met_by(&self, issued: &Issued, now: Timestamp) -> bool {
         let parsed = x509_parser::parse_x509_certificate(&issued.certificate);
         let authority = x509_parser::parse_x509_certificate(self.authority);
         let (Ok((_, certificate)), Ok((_, authority))) = (parsed, authority) else { return false };
@@ -188,7 +188,7 @@ fn paths(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
     (directory.join(format!("{name}.crt")), directory.join(format!("{name}.key")))
 }
 
-fn load(directory: &Path, name: &str) -> Result<Option<Issued>, PkiError> {
+pub(super) fn load(directory: &Path, name: &str) -> Result<Option<Issued>, PkiError> {
     let (certificate_path, key_path) = paths(directory, name);
     let read = |path: &PathBuf| {
         private_file::read(path).map_err(|source| PkiError::File { path: path.clone(), source })
@@ -207,7 +207,7 @@ fn load(directory: &Path, name: &str) -> Result<Option<Issued>, PkiError> {
     }
 }
 
-fn save(directory: &Path, name: &str, issued: &Issued) -> Result<(), PkiError> {
+pub(super) fn save(directory: &Path, name: &str, issued: &Issued) -> Result<(), PkiError> {
     let (certificate_path, key_path) = paths(directory, name);
     for (path, content) in [(key_path, issued.key_pem()), (certificate_path, issued.certificate_pem())] {
         private_file::write(&path, content.as_bytes()).map_err(|source| PkiError::File { path, source })?;

@@ -6,14 +6,18 @@
 //! an argument; only the keys come from the system's randomness.
 
 mod authority;
+mod join;
 mod kubeconfig;
 mod material;
+mod peer;
 mod tls;
 
 pub use authority::{Authority, Issued, Purpose};
 pub(crate) use authority::{hex, pem};
+pub use join::JoinToken;
 pub use kubeconfig::{Kubeconfig, kubeconfig};
 pub use material::{Identity, Material, serving_names};
+pub use peer::PeerMaterial;
 pub use tls::{client_config, provider, server_config};
 
 use std::path::PathBuf;

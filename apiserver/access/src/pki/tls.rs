@@ -47,7 +47,7 @@ pub fn client_config(
     })
 }
 
-fn roots(authority: &CertificateDer<'static>) -> Result<RootCertStore, PkiError> {
+pub(super) fn roots(authority: &CertificateDer<'static>) -> Result<RootCertStore, PkiError> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.clone())?;
     Ok(roots)
