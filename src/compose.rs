@@ -4,6 +4,7 @@
 mod client;
 mod leading;
 mod node;
+mod peers;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::{Code, Failure, Step};
 
 pub use node::Node;
+use peers::Peers;
+pub use peers::{Join, PeersConfig};
 
 /// What `/version` and the agent report.
 pub const VERSION: &str = concat!("v1.36.1+kontiki.", env!("CARGO_PKG_VERSION"));
@@ -49,6 +52,8 @@ pub struct ServerConfig {
     pub node: Option<Node>,
     /// Names of the serving certificate besides those every cluster has.
     pub extra_names: Vec<String>,
+    /// How it meets other servers; `None` for one that stays alone. Needs a data directory.
+    pub peers: Option<PeersConfig>,
 }
 
 /// A running server.
@@ -56,6 +61,8 @@ pub struct Server {
     api: ApiServer,
     store: Store,
     stop: CancellationToken,
+    /// Ends last: the members that stay need this one until its store has stopped.
+    peering: CancellationToken,
     tasks: tokio::task::JoinSet<()>,
     node: Option<String>,
     failed: tokio::sync::mpsc::Receiver<Failure>,
@@ -74,10 +81,26 @@ impl Server {
     ///
     /// # Errors
     /// The data directory, the keys or the sockets cannot be used.
-    pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
+    pub async fn start(mut config: ServerConfig) -> Result<Self, Failure> {
+        let peers = config.peers.take();
+        if let (Some(peers), Some(dir)) = (&peers, &config.data_dir) {
+            Peers::prepare(dir, peers).await?;
+        }
         let material = material(&config)?;
-        let store = open_store(config.data_dir.as_deref()).await?;
-        let api = ApiServer::new(api_config(&config, &material)?, store.clone());
+        let peers = match (peers, &config.data_dir) {
+            (Some(peers), Some(dir)) => Some(Peers::load(dir, peers)?),
+            _ => None,
+        };
+        let store = open_store(config.data_dir.as_deref(), peers.as_ref()).await?;
+        let mut api_config = api_config(&config, &material)?;
+        api_config.advertised = peers::advertised(&store, config.advertise);
+        let peering = CancellationToken::new();
+        if let Some(peers) = &peers {
+            peers.serve(&store, &peering)?;
+            peers.admitted(&store).await?;
+            api_config.own_pages = Some(peers.pages(&material.authority, &store)?);
+        }
+        let api = ApiServer::new(api_config, store.clone());
         let stop = CancellationToken::new();
         let mut tasks = tokio::task::JoinSet::new();
         for listener in config.listeners {
@@ -100,12 +123,13 @@ impl Server {
         });
         write_private(&config.kubeconfig, &text)?;
         leading::spawn(&mut tasks, &api, &store, material.authority.certificate_pem(), &stop);
+        leading::advertise(&mut tasks, &api, &store, &stop);
         let (sender, failed) = tokio::sync::mpsc::channel(4);
         let node_name = config.node.as_ref().map(|node| node.name.clone());
         if let Some(node) = config.node {
             node::spawn(&mut tasks, &api, &material, node, &stop, sender)?;
         }
-        Ok(Self { api, store, stop, tasks, node: node_name, failed })
+        Ok(Self { api, store, stop, peering, tasks, node: node_name, failed })
     }
 
     /// A client with the administrator's rights.
@@ -147,6 +171,8 @@ impl Server {
                 None => signalled().await,
             },
         };
+        // First, so that the others are not without a leader for a moment.
+        self.store.hand_over().await;
         self.stop.cancel();
         self.api.stop();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
@@ -154,6 +180,7 @@ impl Server {
             tracing::warn!("some parts did not end in time");
         }
         self.store.shutdown().await;
+        self.peering.cancel();
         result
     }
 }
@@ -167,11 +194,15 @@ async fn signalled() -> Result<(), Failure> {
     }
 }
 
-async fn open_store(data_dir: Option<&Path>) -> Result<Store, Failure> {
-    let options = match data_dir {
+async fn open_store(data_dir: Option<&Path>, peers: Option<&Peers>) -> Result<Store, Failure> {
+    let mut options = match data_dir {
         Some(dir) => Options::in_dir(dir),
         None => Options::in_memory(),
     };
+    if let Some(peers) = peers {
+        options.member = peers.member();
+        options.peering = Some(peers.peering());
+    }
     Store::open(options, Seams::system()).await.step("cannot open the store")
 }
 
@@ -201,7 +232,8 @@ fn api_config(config: &ServerConfig, material: &Material) -> Result<Config, Fail
     let authority = material.authority.certificate().clone();
     let mut api = Config::new(signer);
     api.tls = Some(Tls {
-        chain: vec![material.serving.certificate.clone()],
+        // The authority too: a server that joins knows it by its hash alone.
+        chain: vec![material.serving.certificate.clone(), authority.clone()],
         key: material.serving.key(),
         client_roots: vec![authority.clone()],
     });
@@ -211,7 +243,6 @@ fn api_config(config: &ServerConfig, material: &Material) -> Result<Config, Fail
         roots: vec![authority],
     });
     api.keyring = Some(Arc::new(keyring));
-    api.advertised = vec![config.advertise];
     api.port = if config.node.is_some() { 6443 } else { config.public.port() };
     VERSION.clone_into(&mut api.version);
     api.authority_pem = material.authority.certificate_pem();

@@ -40,6 +40,13 @@ pub(crate) async fn run(server: &Arc<Inner>) {
     }
 }
 
+/// Brings the servers' own endpoints up to date.
+pub(crate) async fn advertise(server: &Arc<Inner>) {
+    for object in kubernetes_service(server) {
+        ensure(server, object).await;
+    }
+}
+
 /// Creates an object unless it is there, however long the store takes to find its leader.
 async fn ensure(server: &Arc<Inner>, object: Tree) {
     while !server.stopping.is_cancelled() {
@@ -182,18 +189,19 @@ fn kubernetes_service(server: &Inner) -> Vec<Tree> {
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.port}],
         },
     })];
-    if config.advertised.is_empty() {
+    let advertised = (config.advertised)();
+    if advertised.is_empty() {
         return objects;
     }
     let mirror = "endpointslice.kubernetes.io/skip-mirror";
-    let addresses: Vec<String> = config.advertised.iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> = advertised.iter().map(ToString::to_string).collect();
     let list: Vec<Tree> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
     objects.push(json!({
         "apiVersion": "v1", "kind": "Endpoints",
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {mirror: "true"}},
         "subsets": [{"addresses": list, "ports": [{"name": "https", "port": config.port, "protocol": "TCP"}]}],
     }));
-    let family = if config.advertised[0].is_ipv4() { "IPv4" } else { "IPv6" };
+    let family = if advertised[0].is_ipv4() { "IPv4" } else { "IPv6" };
     objects.push(json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},

@@ -3,6 +3,7 @@
 //! whatever panics becomes a 500 one.
 
 use crate::catalog;
+use crate::config::OWN_PAGES;
 use crate::connect;
 use crate::context::{Context, Fence, Warnings};
 use crate::discovery;
@@ -11,7 +12,7 @@ use crate::query::{self, Query};
 use crate::registry;
 use crate::registry::route::Route;
 use crate::reply::{self, Reply};
-use crate::request_info;
+use crate::request_info::{self, RequestInfo};
 use crate::reviews;
 use crate::server::Inner;
 use crate::status::{ApiError, ApiResult};
@@ -49,6 +50,9 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
         .join(",");
     let warnings = Warnings::default();
     let (parts, body) = request.into_parts();
+    if let Some(reply) = own_page(&server, &parts) {
+        return reply;
+    }
     let mut body = Some(body);
     let inside =
         AssertUnwindSafe(checked(server, parts, &mut body, warnings.clone()).boxed()).catch_unwind().await;
@@ -70,6 +74,13 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
         }
     }
     reply
+}
+
+/// A page of the program around this server.
+fn own_page(server: &Inner, parts: &Parts) -> Option<Reply> {
+    let pages = server.config.own_pages.as_ref().filter(|_| parts.uri.path().starts_with(OWN_PAGES))?;
+    let (status, text) = pages(parts)?;
+    Some(reply::text(status, text))
 }
 
 /// Reads what nobody wanted, so that the connection can carry the next request.
@@ -105,6 +116,9 @@ async fn checked(
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Unknown);
     warn_of_blanks(&parts.headers, &warnings);
     let user = identity::authenticate(&server, &caller, &parts.headers)?;
+    if !may_be_old(&info, &query) && !server.in_contact() {
+        return Err(ApiError::Unavailable("this server hears of no leader of its cluster".into()));
+    }
     let fence = parts.extensions.get::<Fence>().map(|fence| Term(fence.0));
     let now = crate::clock::now(&server.seams);
     let (method, headers) = (parts.method.clone(), std::mem::take(&mut parts.headers));
@@ -153,6 +167,12 @@ fn warn_of_blanks(headers: &HeaderMap, warnings: &Warnings) {
             "the provided Authorization header contains extra space before the bearer token, and is ignored",
         );
     }
+}
+
+/// Whether the answer may come from a server that has lost contact: its own state, and reads that ask for whatever there
+/// is.
+fn may_be_old(info: &RequestInfo, query: &Query) -> bool {
+    !info.is_resource || (matches!(&*info.verb, "get" | "list") && query.text("resourceVersion") == "0")
 }
 
 /// How long this request may take; `None` for streams.

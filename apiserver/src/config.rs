@@ -42,15 +42,27 @@ pub struct Config {
     pub service_cidrs: Vec<(IpAddr, u8)>,
     /// Node ports, both ends included.
     pub node_ports: (u16, u16),
-    /// Addresses under which clients in the cluster reach the servers.
-    pub advertised: Vec<IpAddr>,
+    /// Addresses under which clients in the cluster reach the servers, now.
+    pub advertised: Advertised,
     /// Port of those addresses.
     pub port: u16,
     /// `gitVersion` of `/version`.
     pub version: String,
     /// PEM of the cluster's authority, for `kube-system/extension-apiserver-authentication`.
     pub authority_pem: String,
+    /// What is answered under [`OWN_PAGES`], if anything.
+    pub own_pages: Option<OwnPages>,
 }
+
+/// Tells the addresses of all servers.
+pub type Advertised = Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>;
+
+/// Pages of the program around this server begin so. They are no part of the Kubernetes API: none of its checks has been
+/// made when they are asked.
+pub const OWN_PAGES: &str = "/kontiki/";
+
+/// Answers a page of one's own with a status and a text; `None` if there is no such page.
+pub type OwnPages = Arc<dyn Fn(&http::request::Parts) -> Option<(u16, String)> + Send + Sync>;
 
 impl Config {
     /// The defaults of a cluster: 10.96.0.0/16, node ports 30000–32767, port 6443.
@@ -62,7 +74,8 @@ impl Config {
             signer,
             service_cidrs: vec![(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16)],
             node_ports: (30000, 32767),
-            advertised: Vec::new(),
+            advertised: Arc::new(Vec::new),
+            own_pages: None,
             port: 6443,
             version: "v1.36.1+kontiki.0.1.0".to_owned(),
             authority_pem: String::new(),

@@ -38,12 +38,13 @@ mod request_info;
 mod reviews;
 mod server;
 mod status;
+pub mod untrusted;
 mod yaml;
 
 #[cfg(test)]
 mod reads;
 
-pub use config::{Config, Kubelet, Tls};
+pub use config::{Advertised, Config, Kubelet, OWN_PAGES, OwnPages, Tls};
 pub use context::Fence;
 pub use local::Local;
 pub use server::{ApiServer, ServeError};

@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 const HANDSHAKE_SECONDS_MAX: u64 = 10;
 /// How long requests in flight get when the server stops.
 const DRAIN_SECONDS_MAX: u64 = 10;
+/// How long this server may hear of no leader before what it knows, permissions above all, counts as old.
+const CONTACT_SECONDS_MAX: u64 = 5;
 /// Streams a client may have open on one HTTP/2 connection, as upstream.
 const STREAMS_MAX: u32 = 250;
 
@@ -72,7 +74,12 @@ impl Inner {
 
     /// Whether the server has its system objects and is not about to stop.
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_bootstrapped() && !self.stopping.is_cancelled()
+        self.is_bootstrapped() && self.in_contact() && !self.stopping.is_cancelled()
+    }
+
+    /// Whether what is read here is what the cluster knows, but for the last seconds.
+    pub(crate) fn in_contact(&self) -> bool {
+        self.store.in_contact(Duration::from_secs(CONTACT_SECONDS_MAX))
     }
 }
 
@@ -116,6 +123,11 @@ impl ApiServer {
         if !self.inner.bootstrapped.swap(true, Ordering::AcqRel) {
             tokio::spawn(expiry::run(self.inner.clone()));
         }
+    }
+
+    /// Brings the endpoints of the `kubernetes` Service up to date with the servers' addresses.
+    pub async fn advertise(&self) {
+        bootstrap::advertise(&self.inner).await;
     }
 
     /// Whether `/readyz` answers ok.

@@ -28,7 +28,7 @@ pub use mvcc::{
     Change, ChangeKind, Compacted, Entry, Interest, Key, Object, Operation, Outcome, Precondition,
     REFUSED_BY_FENCE, Revision, StateHash, Term, Transaction, View,
 };
-pub use replica::{MemberInfo, MembershipError};
+pub use replica::{MemberInfo, MembershipError, untrusted};
 pub use seams::{Clock, HashSeed, Random, Seams};
 pub use store::{MemberId, Options, SnapshotReceiver, Store};
 pub use watcher::Watcher;

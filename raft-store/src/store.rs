@@ -95,6 +95,7 @@ struct Inner {
     seams: Seams,
     in_flight: Arc<Semaphore>,
     leadership: Arc<watch::Sender<Option<Term>>>,
+    membership: Arc<watch::Sender<Vec<MemberInfo>>>,
     stopped: AtomicBool,
     tasks: CancellationToken,
 }
@@ -131,13 +132,25 @@ impl Store {
         let tasks = CancellationToken::new();
         tokio::spawn(tasks.clone().run_until_cancelled_owned(replica.clone().work(chores)));
         let leadership = Arc::new(watch::Sender::new(replica.leads()));
-        let supervised = replica.clone().supervise(leadership.clone());
+        let membership = Arc::new(watch::Sender::new(replica.members()));
+        let supervised = replica.clone().supervise(leadership.clone(), membership.clone());
         tokio::spawn(tasks.clone().run_until_cancelled_owned(supervised));
         let house = keep_house(replica.clone(), shared.clone(), seams.clone(), options.limits);
         tokio::spawn(tasks.clone().run_until_cancelled_owned(house));
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX / IN_FLIGHT_UNIT));
         let stopped = AtomicBool::new(false);
-        Ok(Self { inner: Arc::new(Inner { shared, replica, seams, in_flight, leadership, stopped, tasks }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                replica,
+                seams,
+                in_flight,
+                leadership,
+                membership,
+                stopped,
+                tasks,
+            }),
+        })
     }
 
     /// The newest state this member has published. Never waits, may be behind the leader.
@@ -243,14 +256,24 @@ impl Store {
         self.inner.replica.members()
     }
 
+    /// This member and where it is reached, whether it is a voter yet or not; `None` without peers.
+    pub fn own_member(&self) -> Option<MemberInfo> {
+        self.inner.replica.own_member()
+    }
+
+    /// Follows [`Store::members`].
+    pub fn membership(&self) -> watch::Receiver<Vec<MemberInfo>> {
+        self.inner.membership.subscribe()
+    }
+
     /// Who leads, as far as this member knows.
     pub fn leader(&self) -> Option<MemberId> {
         self.inner.replica.leader_id()
     }
 
-    /// Whether a leader, or a quorum if it leads itself, was heard of within that time.
+    /// Whether a leader, or a quorum if it leads itself, was heard of within that time. A sole voter needs nobody.
     pub fn in_contact(&self, within: Duration) -> bool {
-        !self.inner.stopped.load(Ordering::Acquire) && self.inner.replica.in_contact(within)
+        self.inner.replica.in_contact(within)
     }
 
     /// Makes a member a voter: first it listens, and when it has caught up its vote counts. Only the leader can.

@@ -44,6 +44,7 @@ impl Dev {
             context: "kontiki-dev".to_owned(),
             node: None,
             extra_names: Vec::new(),
+            peers: None,
         };
         tokio_runtime()?.block_on(async {
             let server = Server::start(config).await?;

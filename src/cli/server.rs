@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::answer;
-use crate::compose::{Node, Server as Running, ServerConfig, tokio_runtime};
+use crate::compose::{Join, Node, PeersConfig, Server as Running, ServerConfig, tokio_runtime};
 use crate::failure::{Code, Failure, Step};
 
 /// How long the node may take before the server gives up starting.
@@ -43,38 +43,47 @@ pub(super) struct Server {
     /// Another name or address of the serving certificate. May be given more than once.
     #[arg(long = "tls-san")]
     tls_san: Vec<String>,
-    /// Join a cluster.
+    /// Join the cluster of the server at this URL (https://HOST:6443) instead of founding one.
     #[arg(long)]
     join: Option<String>,
+    /// The token that lets this server join; the file join-token of a server's data directory has it.
+    #[arg(long, env = "KONTIKI_TOKEN", hide_env_values = true, conflicts_with = "token_file")]
+    token: Option<String>,
+    /// A file with the token; - is standard input.
+    #[arg(long, env = "KONTIKI_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The port where servers of one cluster speak to each other.
+    #[arg(long, default_value_t = 6444)]
+    peer_port: u16,
 }
 
 impl Server {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if self.join.is_some() {
-            return Err(Failure::new(Code::Usage, "joining a cluster is not built yet")
-                .why("one control-plane replica is all there is (docs/STATUS.md)"));
-        }
+        let join = self.join()?;
         if !self.no_agent && !nix::unistd::geteuid().is_root() {
             return Err(Failure::new(Code::Permission, "needs root")
                 .why("a worker makes mounts, cgroups and network rules")
                 .fix("sudo kontiki server; or --no-agent; or kontiki dev"));
         }
-        let listener = TcpListener::bind((self.bind, self.port)).map_err(|error| {
-            Failure::new(Code::Conflict, format!("cannot listen on {}:{}", self.bind, self.port))
-                .why(error)
-                .fix("stop what listens there, or choose --port")
-        })?;
+        let listener = listen(self.bind, self.port, "--port")?;
+        let peer_listener = listen(self.bind, self.peer_port, "--peer-port")?;
         let public_ip = self.advertise_address.map_or_else(own_address, Ok)?;
+        let peers = PeersConfig {
+            address: SocketAddr::new(public_ip, bound_port(&peer_listener)?),
+            listener: peer_listener,
+            join,
+        };
         let node = if self.no_agent { None } else { Some(self.node(public_ip)?) };
         let config = ServerConfig {
             data_dir: Some(self.data_dir.join("server")),
-            listeners: vec![listener],
             kubeconfig: self.kubeconfig.clone(),
-            public: SocketAddr::new(public_ip, self.port),
+            public: SocketAddr::new(public_ip, bound_port(&listener)?),
             advertise: public_ip,
             context: "kontiki".to_owned(),
             node,
+            listeners: vec![listener],
             extra_names: self.tls_san.clone(),
+            peers: Some(peers),
         };
         tokio_runtime()?.block_on(async {
             let server = Running::start(config).await?;
@@ -82,6 +91,23 @@ impl Server {
             server.node_ready(NODE_READY_MAX).await?;
             server.until_stopped().await
         })
+    }
+
+    /// The cluster to join, if one is named.
+    fn join(&self) -> Result<Option<Join>, Failure> {
+        let Some(url) = &self.join else { return Ok(None) };
+        let token = match (&self.token, &self.token_file) {
+            (Some(token), _) => token.clone(),
+            (None, Some(path)) if path.as_os_str() == "-" => {
+                std::io::read_to_string(std::io::stdin()).step("cannot read the token")?
+            }
+            (None, Some(path)) => std::fs::read_to_string(path).step("cannot read the token")?,
+            (None, None) => {
+                return Err(Failure::new(Code::Usage, "joining needs a token")
+                    .fix("--token-file FILE with a copy of join-token, from a server's data directory"));
+            }
+        };
+        Join::new(url, &token).map(Some)
     }
 
     fn node(&self, address: IpAddr) -> Result<Node, Failure> {
@@ -104,6 +130,19 @@ impl Server {
             cgroup_parent: "/kubepods".to_owned(),
         })
     }
+}
+
+fn listen(address: IpAddr, port: u16, flag: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind((address, port)).map_err(|error| {
+        Failure::new(Code::Conflict, format!("cannot listen on {address}:{port}"))
+            .why(error)
+            .fix(format!("stop what listens there, or choose {flag}"))
+    })
+}
+
+/// The port that was asked for, or the one that port 0 became.
+fn bound_port(listener: &TcpListener) -> Result<u16, Failure> {
+    Ok(listener.local_addr().step("cannot read a socket's port")?.port())
 }
 
 /// The address this host sends from.

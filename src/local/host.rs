@@ -72,6 +72,7 @@ impl HostProcess {
                 context: format!("kontiki-{}", cluster.name),
                 node: Some(node(host)),
                 extra_names: Vec::new(),
+                peers: None,
             };
             let server = compose::Server::start(config).await?;
             say("api", &format!("https://127.0.0.1:{port}"));

@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
@@ -63,7 +64,19 @@ impl Access {
     /// # Errors
     /// Nobody answers.
     pub async fn connect(&self) -> Result<Api> {
-        let tcp = TcpStream::connect(&self.address).await?;
+        self.over(TcpStream::connect(&self.address).await?).await
+    }
+
+    /// Where the API is: `HOST:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Speaks over a connection that somebody has opened, in another network namespace perhaps.
+    ///
+    /// # Errors
+    /// The far end is not this cluster.
+    pub async fn over(&self, tcp: TcpStream) -> Result<Api> {
         tcp.set_nodelay(true)?;
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
         let name = ServerName::try_from(host.to_owned())?;
@@ -86,6 +99,42 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value)> {
+        let (status, bytes) = self.fetch(method, path, body).await?;
+        Ok((status, serde_json::from_slice(&bytes).context("a JSON answer")?))
+    }
+
+    /// As [`Api::send`], for an answer that is no JSON.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn fetch(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes)> {
+        let answer = self.begin(method, path, body).await?;
+        Ok((answer.status(), answer.into_body().collect().await?.to_bytes()))
+    }
+
+    /// Begins a watch; its connection serves nothing else.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub async fn watch(mut self, path: &str) -> Result<Watch> {
+        let answer = self.begin(Method::GET, path, None).await?;
+        if answer.status() != StatusCode::OK {
+            bail!("{path}: {}", answer.status());
+        }
+        Ok(Watch { _api: self, body: answer.into_body(), buffer: Vec::new() })
+    }
+
+    async fn begin(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Incoming>> {
         self.sender.ready().await?;
         let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let request = Request::builder()
@@ -95,9 +144,32 @@ impl Api {
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(bytes))?;
-        let answer = self.sender.send_request(request).await?;
-        let status = answer.status();
-        let bytes = answer.into_body().collect().await?.to_bytes();
-        Ok((status, serde_json::from_slice(&bytes).context("a JSON answer")?))
+        Ok(self.sender.send_request(request).await?)
+    }
+}
+
+/// Events as they come.
+pub struct Watch {
+    _api: Api,
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Watch {
+    /// The next event; `None` when the server ends the watch.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn next(&mut self) -> Result<Option<Value>> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => self.buffer.extend(frame?.data_ref().into_iter().flatten()),
+            }
+        }
     }
 }

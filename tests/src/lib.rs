@@ -4,6 +4,7 @@ pub mod api;
 pub mod book;
 pub mod cluster;
 pub mod disk;
+pub mod hosts;
 pub mod local;
 pub mod mask;
 pub mod random;

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
 
 /// How long each part may take to answer.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -21,6 +22,8 @@ pub struct Upstream {
     folder: tempfile::TempDir,
     /// The administrator's kubeconfig.
     pub kubeconfig: PathBuf,
+    /// From the API server's start until it was ready.
+    pub ready_after: Duration,
 }
 
 /// The folder of upstream's binaries; `None` when it is not set.
@@ -36,17 +39,26 @@ impl Upstream {
     pub fn start(binaries: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let kubeconfig = folder.path().join("kubeconfig");
-        let mut upstream = Self { parts: Vec::new(), folder, kubeconfig };
+        let mut upstream = Self { parts: Vec::new(), folder, kubeconfig, ready_after: Duration::ZERO };
         let [etcd, peer, api] = free_ports()?;
         upstream.start_etcd(binaries, etcd, peer)?;
         upstream.write_keys()?;
+        let began = Instant::now();
         upstream.start_api(binaries, etcd, api)?;
-        fs::write(&upstream.kubeconfig, kubeconfig_text(api))?;
         upstream.wait_for(api, "/readyz", b"ok")?;
+        upstream.ready_after = began.elapsed();
+        // The API server has made its certificate, with the authority behind it, by now.
+        let authority = fs::read(upstream.path("certs/apiserver.crt"))?;
+        fs::write(&upstream.kubeconfig, kubeconfig_text(api, &authority))?;
         upstream.start_clients(binaries)?;
         // Pods are refused until a controller has made their namespace's account.
         upstream.wait_for(api, "/api/v1/namespaces/default/serviceaccounts/default", b"\"kind\"")?;
         Ok(upstream)
+    }
+
+    /// The processes that hold and serve objects: etcd and kube-apiserver.
+    pub fn serving(&self) -> Vec<u32> {
+        self.parts.iter().take(2).map(Child::id).collect()
     }
 
     fn path(&self, name: &str) -> String {
@@ -167,14 +179,12 @@ fn free_ports<const N: usize>() -> Result<[u16; N]> {
     ports.try_into().map_err(|_| anyhow::anyhow!("as many ports as listeners"))
 }
 
-fn kubeconfig_text(port: u16) -> String {
-    serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "upstream", "cluster": {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
-        "users": [{"name": "admin", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "upstream", "context": {"cluster": "upstream", "user": "admin"}}],
-        "current-context": "upstream",
-    })
-    .to_string()
+/// In YAML with a member a line, so that small readers manage too.
+fn kubeconfig_text(port: u16, authority: &[u8]) -> String {
+    let authority = base64::engine::general_purpose::STANDARD.encode(authority);
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: upstream\nclusters:\n- name: upstream\n  cluster:\n    \
+         server: https://127.0.0.1:{port}\n    certificate-authority-data: {authority}\nusers:\n- name: admin\n  \
+         user:\n    token: {TOKEN}\ncontexts:\n- name: upstream\n  context:\n    cluster: upstream\n    user: admin\n"
+    )
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 /// `/api`.
 pub(super) fn core_group(context: &Context) -> Tree {
     let config = &context.server.config;
-    let address = config.advertised.first().map_or_else(|| "127.0.0.1".to_owned(), ToString::to_string);
+    let address = (config.advertised)().first().map_or_else(|| "127.0.0.1".to_owned(), ToString::to_string);
     json!({
         "kind": "APIVersions",
         "versions": ["v1"],

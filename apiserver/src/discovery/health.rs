@@ -30,9 +30,8 @@ impl Check {
     fn passes(&self, context: &Context) -> bool {
         let server = &context.server;
         match self.name {
-            "etcd" | "etcd-readiness" => {
-                server.store.term().is_some() || server.store.view().revision().0 > 0
-            }
+            "etcd" => server.store.term().is_some() || server.store.view().revision().0 > 0,
+            "etcd-readiness" => server.in_contact(),
             "shutdown" => !server.stopping.is_cancelled(),
             name if name.starts_with("poststarthook/rbac")
                 || name.contains("bootstrap")
@@ -124,6 +123,9 @@ pub(super) fn metrics(context: &Context) -> String {
         writeln!(out, "apiserver_storage_objects{{resource=\"{}\"}} {count}", kind.stored_as)
             .expect("strings take every write");
     }
+    let leads = u8::from(context.server.store.term().is_some());
+    writeln!(out, "# HELP kontiki_raft_is_leader Whether this server leads.\n# TYPE kontiki_raft_is_leader gauge\nkontiki_raft_is_leader {leads}")
+        .expect("strings take every write");
     writeln!(out, "# HELP kontiki_store_revision Newest revision visible here.\n# TYPE kontiki_store_revision gauge\nkontiki_store_revision {}", view.revision())
         .expect("strings take every write");
     out

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 pub use proto::peer as message;
+pub use proto::store::Member;
 
 use crate::replica::Image;
 use crate::store::MemberId;

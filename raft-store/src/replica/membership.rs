@@ -11,7 +11,7 @@ use proto::store as stored;
 use tokio::time::Instant;
 
 use super::member::Member;
-use super::types::Peer;
+use super::types::{LogId, Peer};
 use crate::peers::Refused;
 use crate::store::MemberId;
 
@@ -87,6 +87,11 @@ impl Member {
         membership.nodes().map(info).collect()
     }
 
+    /// Where the newest membership stands in the log; it changes whenever the members do.
+    pub(super) fn membership_position(&self) -> Option<LogId> {
+        *self.metrics().borrow_watched().membership_config.log_id()
+    }
+
     /// Makes a newcomer a learner, waits until it has caught up, and makes it a voter. Harmless when it is one.
     pub(super) async fn admit(&self, id: MemberId, address: &str) -> Result<(), MembershipError> {
         self.lead_or_say()?;
@@ -99,12 +104,24 @@ impl Member {
             return Ok(());
         }
         self.give_up_soleness();
+        self.tell_own_address(&members).await?;
         if !members.iter().any(|member| member.id == id) {
             let peer = Peer { address: address.to_owned() };
             self.change(ChangeMembers::AddNodes([(id.0, peer)].into()), true).await?;
         }
         self.caught_up(id).await?;
         self.change(ChangeMembers::AddVoterIds([id.0].into()), true).await
+    }
+
+    /// A member that founded its cluster before it had an address, or has another one now, tells it before there is
+    /// anybody who needs it.
+    async fn tell_own_address(&self, members: &[MemberInfo]) -> Result<(), MembershipError> {
+        let Some(address) = self.own_address() else { return Ok(()) };
+        if members.iter().any(|member| member.id == self.id() && *member.address == *address) {
+            return Ok(());
+        }
+        let peer = Peer { address: address.to_string() };
+        self.change(ChangeMembers::SetNodes([(self.id().0, peer)].into()), true).await
     }
 
     /// Takes a member's vote and its place.
@@ -216,18 +233,18 @@ impl Member {
     ) -> Result<wire::AdmitReply, Refused> {
         let newcomer = request.member.ok_or_else(|| Refused::Malformed { what: "no member".into() })?;
         match self.admit(MemberId(newcomer.id), &newcomer.address).await {
-            Ok(()) => Ok(wire::AdmitReply { admitted: true, leader: None }),
+            Ok(()) => Ok(wire::AdmitReply { admitted: true, ..wire::AdmitReply::default() }),
             Err(MembershipError::NotLeader { leader }) => {
                 let members = self.members();
                 let leader = members.into_iter().find(|member| Some(member.id) == leader);
                 let leader = leader.map(|member| stored::Member { id: member.id.0, address: member.address });
-                Ok(wire::AdmitReply { admitted: false, leader })
+                Ok(wire::AdmitReply { leader, ..wire::AdmitReply::default() })
             }
             Err(error @ (MembershipError::Taken { .. } | MembershipError::Last { .. })) => {
-                Err(Refused::Malformed { what: error.to_string() })
+                Ok(wire::AdmitReply { refused: error.to_string(), ..wire::AdmitReply::default() })
             }
             Err(MembershipError::Behind { .. } | MembershipError::Unknown { .. }) => {
-                Ok(wire::AdmitReply { admitted: false, leader: None })
+                Ok(wire::AdmitReply::default())
             }
         }
     }

@@ -16,6 +16,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 mod types;
+pub mod untrusted;
 
 use applier::Applier;
 use log_store::LogStore;

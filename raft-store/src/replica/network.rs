@@ -51,6 +51,10 @@ impl Peers {
         Self { me, peering }
     }
 
+    pub(crate) fn own_address(&self) -> Option<Arc<str>> {
+        self.peering.as_ref().map(|peering| peering.address.clone())
+    }
+
     pub(crate) fn client(&self, member: MemberId, address: &str) -> PeerClient {
         PeerClient { me: self.me, member, address: address.to_owned(), peering: self.peering.clone() }
     }

@@ -315,6 +315,13 @@ fn encode(contents: &Contents, writer: &mut dyn Write) -> io::Result<()> {
     writer.inner.write_all(&checksum)
 }
 
+/// A snapshot read and written again.
+pub(super) fn again(file: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    encode(&decode(file)?, &mut bytes)?;
+    Ok(bytes)
+}
+
 fn decode(reader: impl Read) -> io::Result<Contents> {
     let mut reader = Hashing { inner: reader, hash: Sha256::new() };
     let header = read_header(&mut reader)?;

@@ -204,6 +204,14 @@ impl Replica {
         self.running.load().members()
     }
 
+    /// This member itself.
+    pub(crate) fn own_member(&self) -> Option<MemberInfo> {
+        let address = self.start.peering.as_ref()?.address.to_string();
+        let id = self.start.id;
+        let is_voter = self.members().iter().any(|member| member.id == id && member.is_voter);
+        Some(MemberInfo { id, address, is_voter })
+    }
+
     /// Makes somebody a voter.
     pub(crate) async fn admit(&self, id: MemberId, address: String) -> Result<(), MembershipError> {
         let member = self.member();
@@ -221,7 +229,7 @@ impl Replica {
     /// Lets another voter lead; whether one does.
     pub(crate) async fn hand_over(&self) -> bool {
         let member = self.member();
-        if member.is_sole() || member.leads().is_none() {
+        if member.is_sole() || !self.has_peers() || member.leads().is_none() {
             return false;
         }
         unhurried(async move { member.hand_over(HANDOVER_MAX).await }).await.unwrap_or(false)
@@ -246,10 +254,22 @@ impl Replica {
 
     /// Publishes when this member begins and ceases to lead, and replaces an engine whose disk failed.
     /// Returns when it was stopped, or failed for another reason.
-    pub(crate) async fn supervise(self, leadership: Arc<watch::Sender<Option<Term>>>) {
+    pub(crate) async fn supervise(
+        self,
+        leadership: Arc<watch::Sender<Option<Term>>>,
+        membership: Arc<watch::Sender<Vec<MemberInfo>>>,
+    ) {
         loop {
             let member = self.member();
-            let ended = member.follow(|| publish(&leadership, member.leads())).await;
+            let mut seen = None;
+            let changed = || {
+                publish(&leadership, member.leads());
+                let position = member.membership_position();
+                if seen.replace(position) != Some(position) {
+                    publish(&membership, member.members());
+                }
+            };
+            let ended = member.follow(changed).await;
             publish(&leadership, None);
             match ended {
                 Fatal::Stopped => return,
@@ -299,6 +319,10 @@ async fn unhurried<T: Send + 'static>(work: impl Future<Output = T> + Send + 'st
     tokio::spawn(work).await.ok()
 }
 
-fn publish(leadership: &watch::Sender<Option<Term>>, now: Option<Term>) {
-    leadership.send_if_modified(|published| std::mem::replace(published, now) != now);
+fn publish<T: PartialEq>(to: &watch::Sender<T>, now: T) {
+    to.send_if_modified(|published| {
+        let changed = *published != now;
+        *published = now;
+        changed
+    });
 }

@@ -7,7 +7,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use super::applier::Core;
 use super::types::{Runtime, TypeConfig};
 use super::{Applier, LogStore, Snapshots};
-use crate::log::{FaultyBackend, FaultyDisk, LogBackend, MemBackend, SledBackend};
+use crate::log::{DiskLog, FaultyBackend, FaultyDisk, LogBackend, MemBackend, SledBackend};
 use crate::machine::Machine;
 use crate::seams::HashSeed;
 
@@ -43,6 +43,16 @@ async fn on_sled() {
     passes(|| {
         let dir = tempfile::tempdir().expect("a writable temporary directory");
         let backend = SledBackend::open(dir.path()).expect("an empty directory");
+        (dir, Box::new(backend) as Box<dyn LogBackend>)
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_directory() {
+    passes(|| {
+        let dir = tempfile::tempdir().expect("a writable temporary directory");
+        let backend = DiskLog::open(dir.path()).expect("an empty directory");
         (dir, Box::new(backend) as Box<dyn LogBackend>)
     })
     .await;

@@ -47,8 +47,10 @@ impl JoinToken {
     pub fn parse(text: &str) -> Option<JoinToken> {
         let mut parts = text.trim().split('.');
         let (prefix, pin, secret) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_hex = |text: &str, bytes| text.len() == 2 * bytes && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let fits = prefix == PREFIX && is_hex(pin, 32) && is_hex(secret, SECRET_BYTES) && parts.next().is_none();
+        let is_hex =
+            |text: &str, bytes| text.len() == 2 * bytes && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let fits =
+            prefix == PREFIX && is_hex(pin, 32) && is_hex(secret, SECRET_BYTES) && parts.next().is_none();
         fits.then(|| JoinToken { pin: pin.to_lowercase(), secret: secret.to_lowercase() })
     }
 
@@ -69,11 +71,16 @@ impl JoinToken {
         }
     }
 
-    /// The whole token as a person copies it. [`fmt::Debug`] does not show the secret.
+    /// Whether a text that somebody shows is this token.
     pub fn is(&self, shown: &str) -> bool {
         let Some(shown) = JoinToken::parse(shown) else { return false };
         let same = aws_lc_rs::constant_time::verify_slices_are_equal;
         same(shown.secret.as_bytes(), self.secret.as_bytes()).is_ok() && shown.pin == self.pin
+    }
+
+    /// Whether it names that authority.
+    pub fn is_for(&self, authority: &Authority) -> bool {
+        pin(authority).is_ok_and(|pin| pin == self.pin)
     }
 
     /// Trusts servers of the pinned authority, which they have to show along with their certificate.
@@ -197,7 +204,8 @@ mod tests {
         let token = JoinToken::generate(&ours).expect("a token");
         let verifier = PinVerifier { pin: token.pin.clone(), provider: provider() };
         let check = |issuer: &Authority, shown: &Authority| {
-            let leaf = issuer.server("kube-apiserver", &["localhost".to_owned()], now).expect("a certificate");
+            let leaf =
+                issuer.server("kube-apiserver", &["localhost".to_owned()], now).expect("a certificate");
             let name = ServerName::try_from("localhost").expect("a name");
             let chain = [shown.certificate().clone()];
             verifier.verify_server_cert(&leaf.certificate, &chain, &name, &[], UnixTime::now()).is_ok()
