@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use crate::log::{LogBackend, SledBackend};
+use crate::log::{DiskLog, LogBackend};
 use crate::replica::Snapshots;
 
 /// Where a store lives.
@@ -30,7 +30,7 @@ impl Medium {
         for path in [dir, &log, &snapshots] {
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         }
-        let backend: Box<dyn LogBackend> = Box::new(SledBackend::open(&log)?);
+        let backend: Box<dyn LogBackend> = Box::new(DiskLog::open(&log)?);
         Ok(Self { backend: Some(backend), snapshots: Snapshots::in_dir(&snapshots)? })
     }
 

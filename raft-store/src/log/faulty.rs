@@ -10,7 +10,8 @@ use super::{LogBackend, LogStats, MemBackend, Op, Recovered};
 pub enum Fault {
     /// No space: nothing is written.
     NoSpace,
-    /// An error after the write and before the sync: nobody knows what is there.
+    /// The sync fails. The kernel takes what was written for clean: it is read until the power goes, and no later
+    /// sync of the same files brings it or what comes behind it to the disk.
     InputOutput,
 }
 
@@ -26,6 +27,8 @@ struct Image {
     /// Written but not synced, in order.
     volatile: Vec<Vec<Op>>,
     next: Option<Fault>,
+    /// A sync has failed, and the files are still the same.
+    forgetful: bool,
     full: bool,
     /// Counts power cuts: a backend from before one writes into the void.
     incarnation: u64,
@@ -52,6 +55,7 @@ impl FaultyDisk {
     pub fn cut_power(&self) {
         let mut image = self.image();
         image.volatile.clear();
+        image.forgetful = false;
         image.incarnation += 1;
     }
 
@@ -62,6 +66,7 @@ impl FaultyDisk {
         for op in volatile.into_iter().flatten().take(operations) {
             image.durable.apply(op);
         }
+        image.forgetful = false;
         image.incarnation += 1;
     }
 
@@ -77,6 +82,9 @@ impl FaultyDisk {
 
 impl Image {
     fn sync(&mut self) {
+        if self.forgetful {
+            return;
+        }
         for op in std::mem::take(&mut self.volatile).into_iter().flatten() {
             self.durable.apply(op);
         }
@@ -118,6 +126,7 @@ impl LogBackend for FaultyBackend {
         }
         image.volatile.push(ops);
         if fault == Some(Fault::InputOutput) {
+            image.forgetful = true;
             return Err(io::Error::other("input/output error"));
         }
         if self.syncs {
@@ -126,8 +135,17 @@ impl LogBackend for FaultyBackend {
         Ok(())
     }
 
+    /// As the log in a directory does it: what an earlier owner did not sync is synced, and after a failed sync
+    /// everything is written anew.
     fn load(&mut self) -> io::Result<Recovered> {
-        let image = self.disk.image();
+        let mut image = self.disk.image();
+        if self.syncs {
+            if image.forgetful && image.full {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            image.forgetful = false;
+            image.sync();
+        }
         // A running system reads its own writes, synced or not.
         let mut seen = image.durable.clone();
         image.volatile.iter().flatten().cloned().for_each(|op| seen.apply(op));

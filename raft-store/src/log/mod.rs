@@ -5,7 +5,10 @@
 //! finish leaves a prefix at most.
 
 mod chunk;
+mod disk;
 mod faulty;
+mod frame;
+mod journal;
 mod memory;
 mod rebuild;
 mod sled;
@@ -18,41 +21,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use disk::DiskLog;
 pub use faulty::{Fault, FaultyBackend, FaultyDisk};
 pub use memory::MemBackend;
 pub use sled::SledBackend;
 pub(crate) use writer::Writer;
 
-/// One log entry in its stored form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Its place in the log.
-    pub index: u64,
-    /// Its content, opaque here.
-    pub bytes: Bytes,
-}
-
-/// A change to what is stored. Several are committed together, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Op {
-    /// Adds records at the end; their indexes follow each other.
-    Append(Vec<Record>),
-    /// Removes every record at or after an index.
-    Truncate {
-        /// First index that goes.
-        from: u64,
-    },
-    /// Removes every record at or below an index, and remembers that.
-    Purge {
-        /// Last index that goes.
-        through: u64,
-        /// The position in its stored form.
-        marker: Bytes,
-    },
-    /// Replaces the vote.
-    Vote(Bytes),
-    /// Replaces the committed position. It may be behind, never ahead.
-    Committed(Bytes),
+/// Puts an operation behind others so that records which follow each other can share a chunk. The committed position
+/// moves behind them: it may be behind, never ahead.
+fn join(ops: &mut Vec<Op>, op: Op) {
+    let committed = ops.pop_if(|last| matches!(last, Op::Committed(_)));
+    let committed = match (ops.last_mut(), op) {
+        (_, newer @ Op::Committed(_)) => Some(newer),
+        (Some(Op::Append(records)), Op::Append(more)) => {
+            records.extend(more);
+            committed
+        }
+        (_, op) => {
+            ops.push(op);
+            committed
+        }
+    };
+    ops.extend(committed);
 }
 
 /// What a crash left.
@@ -83,7 +73,8 @@ pub trait LogBackend: Send {
     /// committed until the backend is opened again.
     fn commit(&mut self, ops: Vec<Op>) -> io::Result<()>;
 
-    /// Reads everything. Called once, before the first commit.
+    /// Reads everything, before the first commit. What it returns survives any crash from then on, also if an earlier
+    /// owner could not sync it: raft builds on it.
     fn load(&mut self) -> io::Result<Recovered>;
 
     /// How it is doing.

@@ -1,7 +1,7 @@
 //! The log on sled 0.34.7, in the one way that survived every power cut.
 //!
 //! sled's own flush writes to the page cache and syncs neither data nor metadata: all of fourteen power
-//! cuts lost everything. So every commit is followed by an fdatasync of our own on the file sled writes
+//! cuts lost everything. So what was taken counts only after an fdatasync of our own on the file sled writes
 //! to. Values stay at or below 64 KiB in segments of 8 MiB, because a larger page goes to a file beside,
 //! which nothing syncs. Records and marks share one tree: a batch is atomic within a tree only, and a
 //! purge without its mark brings purged entries back.
@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::chunk::{self, Chunk, Unpacker};
-use super::rebuild::{self, Bloat};
+use super::frame::Place;
 use super::{LogBackend, LogStats, Op, Record, Recovered};
 
 /// Written into the store when it is created; must never change.
@@ -26,17 +26,19 @@ const CACHE_BYTES: u64 = 16 << 20;
 
 /// sled cannot open a store on a full disk. This much is set aside and given back for that.
 const BALLAST_BYTES: u64 = 64 << 20;
+const BALLAST: &str = "ballast";
 
 const VOTE: &[u8] = b"m/vote";
 const COMMITTED: &[u8] = b"m/committed";
 const PURGED: &[u8] = b"m/purged";
+const TAKEN: &[u8] = b"m/taken";
 
 /// A log in a directory of its own.
 pub struct SledBackend {
     dir: PathBuf,
     database: ::sled::Db,
     /// Of the file sled writes to, open as long as the store: fdatasync acts on the inode.
-    data: File,
+    pub(super) data: File,
     /// First index of every chunk to what it holds.
     chunks: BTreeMap<u64, Extent>,
 }
@@ -48,48 +50,13 @@ struct Extent {
 }
 
 impl SledBackend {
-    /// Opens or creates the log in a directory. A file much larger than what lives in it is replaced.
+    /// Opens or creates the log in a directory.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        Self::open_unless(dir, Bloat::default())
-    }
-
-    pub(super) fn open_unless(dir: &Path, bloat: Bloat) -> io::Result<Self> {
-        rebuild::finish(dir)?;
-        let mut opened = Self::open_as_it_is(dir)?;
-        let disk_bytes = opened.stats().disk_bytes;
-        if !bloat.may_be(disk_bytes) {
-            return Ok(opened);
-        }
-        let recovered = opened.load()?;
-        let live_bytes = recovered.records.iter().map(|record| record.bytes.len() as u64).sum();
-        if bloat.is(disk_bytes, live_bytes) {
-            tracing::info!(disk_bytes, live_bytes, "rebuilding the log");
-            let mut copy = Self::open_as_it_is(&rebuild::copy_dir(dir)?)?;
-            copy.commit(opened.into_ops(recovered)?)?;
-            drop(copy);
-            rebuild::swap(dir)?;
-            return Self::open_as_it_is(dir);
-        }
-        opened.chunks.clear();
-        Ok(opened)
-    }
-
-    /// What it takes to write the same log elsewhere.
-    fn into_ops(self, recovered: Recovered) -> io::Result<Vec<Op>> {
-        let purged = self.mark(PURGED)?.map(split_purged).transpose()?;
-        let purge = purged.map(|(through, marker)| Op::Purge { through, marker });
-        let vote = recovered.vote.map(Op::Vote);
-        let committed = recovered.committed.map(Op::Committed);
-        let append = (!recovered.records.is_empty()).then_some(Op::Append(recovered.records));
-        Ok([vote, committed, purge, append].into_iter().flatten().collect())
-    }
-
-    fn open_as_it_is(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         remove_unfinished(dir)?;
         let database = match open_database(dir) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                fs::remove_file(dir.join("ballast"))?;
+                fs::remove_file(dir.join(BALLAST))?;
                 open_database(dir)?
             }
             opened => opened?,
@@ -100,6 +67,59 @@ impl SledBackend {
         sync_dir(dir)?;
         dir.parent().map_or(Ok(()), sync_dir)?;
         Ok(Self { dir: dir.to_owned(), database, data, chunks: BTreeMap::new() })
+    }
+
+    /// The last journal frame that was taken.
+    pub(super) fn taken(&self) -> io::Result<Option<Place>> {
+        self.mark(TAKEN)?.map(|place| Place::read(&place)).transpose()
+    }
+
+    /// Takes everything up to a journal frame, all or nothing. It is durable after [`SledBackend::sync`].
+    pub(super) fn take(&mut self, ops: Vec<Op>, through: Place) -> io::Result<()> {
+        let mut batch = self.batch(ops)?;
+        batch.insert(TAKEN.to_vec(), Some(through.to_bytes()));
+        self.write(batch)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.data.sync_data()
+    }
+
+    /// What it takes to write the same log elsewhere.
+    pub(super) fn everything(&mut self) -> io::Result<Vec<Op>> {
+        let recovered = self.load()?;
+        let purged = self.mark(PURGED)?.map(split_purged).transpose()?;
+        let purge = purged.map(|(through, marker)| Op::Purge { through, marker });
+        let vote = recovered.vote.map(Op::Vote);
+        let committed = recovered.committed.map(Op::Committed);
+        let append = (!recovered.records.is_empty()).then_some(Op::Append(recovered.records));
+        Ok([vote, committed, purge, append].into_iter().flatten().collect())
+    }
+
+    /// Gives the room back that is set aside.
+    pub(super) fn drop_ballast(&self) -> io::Result<()> {
+        match fs::remove_file(self.dir.join(BALLAST)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn batch(&mut self, ops: Vec<Op>) -> io::Result<Overlay> {
+        let mut batch = Overlay::new();
+        for op in ops {
+            match op {
+                Op::Append(records) => self.append(&mut batch, &records),
+                Op::Truncate { from } => self.truncate(&mut batch, from)?,
+                Op::Purge { through, marker } => {
+                    self.purge(&mut batch, through);
+                    let mark = [&through.to_be_bytes()[..], &marker[..]].concat();
+                    batch.insert(PURGED.to_vec(), Some(mark.into()));
+                }
+                Op::Vote(vote) => drop(batch.insert(VOTE.to_vec(), Some(vote))),
+                Op::Committed(committed) => drop(batch.insert(COMMITTED.to_vec(), Some(committed))),
+            }
+        }
+        Ok(batch)
     }
 
     fn append(&mut self, batch: &mut Overlay, records: &[Record]) {
@@ -158,6 +178,7 @@ impl SledBackend {
 
     /// Everything that is stored, whether it belongs together or not.
     fn scan(&mut self) -> io::Result<Vec<Record>> {
+        self.chunks.clear();
         let mut records: Vec<Record> = Vec::new();
         let mut unpacker = Unpacker::default();
         for item in self.database.scan_prefix([chunk::LOG_PREFIX]) {
@@ -178,13 +199,13 @@ impl SledBackend {
         }
         self.database.apply_batch(into_batch(batch))?;
         self.database.flush()?;
-        self.data.sync_data()
+        Ok(())
     }
 
     /// A store with room for its own reopening. Reserving it may fail: then the disk is nearly full
     /// already, and the log goes on while it can.
     fn keep_ballast(&self) {
-        let path = self.dir.join("ballast");
+        let path = self.dir.join(BALLAST);
         let space = rustix::fs::statvfs(&self.dir).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
         // On a disk that was full a moment ago the log needs the room itself.
         if path.exists() || space < 4 * BALLAST_BYTES {
@@ -202,21 +223,9 @@ impl SledBackend {
 
 impl LogBackend for SledBackend {
     fn commit(&mut self, ops: Vec<Op>) -> io::Result<()> {
-        let mut batch = Overlay::new();
-        for op in ops {
-            match op {
-                Op::Append(records) => self.append(&mut batch, &records),
-                Op::Truncate { from } => self.truncate(&mut batch, from)?,
-                Op::Purge { through, marker } => {
-                    self.purge(&mut batch, through);
-                    let mark = [&through.to_be_bytes()[..], &marker[..]].concat();
-                    batch.insert(PURGED.to_vec(), Some(mark.into()));
-                }
-                Op::Vote(vote) => drop(batch.insert(VOTE.to_vec(), Some(vote))),
-                Op::Committed(committed) => drop(batch.insert(COMMITTED.to_vec(), Some(committed))),
-            }
-        }
-        self.write(batch)
+        let batch = self.batch(ops)?;
+        self.write(batch)?;
+        self.sync()
     }
 
     /// Leaves out what a purge or an unfinished batch left behind, and deletes it.
@@ -243,6 +252,7 @@ impl LogBackend for SledBackend {
             self.truncate(&mut batch, end)?;
         }
         self.write(batch)?;
+        self.sync()?;
         self.keep_ballast();
         Ok(Recovered { vote, committed, purged: purged.map(|(_, marker)| marker), records: kept })
     }

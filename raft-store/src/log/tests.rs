@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::rebuild::Bloat;
-use super::{FaultyBackend, FaultyDisk, LogBackend, MemBackend, Op, Record, Recovered, SledBackend};
+use super::{DiskLog, FaultyBackend, FaultyDisk, LogBackend, MemBackend, Op, Record, Recovered, SledBackend};
 
 /// A step of a sequence. Indexes are relative, so that every sequence is a valid one.
 #[derive(Debug, Clone)]
@@ -156,6 +156,15 @@ fn sled_keeps_the_contract_across_reopening() {
     });
 }
 
+#[test]
+fn a_directory_keeps_the_contract_across_reopening() {
+    let dir = || tempfile::tempdir().expect("a writable temporary directory");
+    holds(24, dir, |dir, before| {
+        drop(before);
+        Box::new(DiskLog::open(dir.path()).expect("the directory is free and whole"))
+    });
+}
+
 /// What a crash of sled's own making leaves must not stop the next start.
 #[test]
 fn sled_opens_over_an_unfinished_index_file() {
@@ -189,10 +198,10 @@ fn sled_keeps_large_entries_in_the_synced_file() {
 
 /// sled's file keeps the size of the largest log it ever held.
 #[test]
-fn sled_gives_space_back_when_it_opens() {
+fn a_log_gives_space_back_when_it_opens() {
     let home = tempfile::tempdir().expect("a writable temporary directory");
     let dir = home.path().join("raft");
-    let mut backend = SledBackend::open(&dir).expect("an empty directory");
+    let mut backend = DiskLog::open(&dir).expect("an empty directory");
     backend.load().expect("readable");
     for first in (0..640).step_by(64) {
         let records = (first..first + 64).map(|index| record(index, 60_000)).collect();
@@ -206,7 +215,7 @@ fn sled_gives_space_back_when_it_opens() {
     let expected = reopened(backend, &dir, Bloat::default()).1;
 
     let bloat = Bloat { bytes_min: 32 << 20, factor: 6 };
-    let backend = SledBackend::open_unless(&dir, bloat).expect("free and whole");
+    let backend = DiskLog::open_unless(&dir, bloat).expect("free and whole");
     let (backend, after) = reopened(backend, &dir, bloat);
 
     assert_eq!(after, expected);
@@ -215,9 +224,9 @@ fn sled_gives_space_back_when_it_opens() {
     assert_eq!(std::fs::read_dir(home.path()).expect("readable").count(), 1, "the old file is still there");
 }
 
-fn reopened(backend: SledBackend, dir: &std::path::Path, bloat: Bloat) -> (SledBackend, Recovered) {
+fn reopened(backend: DiskLog, dir: &std::path::Path, bloat: Bloat) -> (DiskLog, Recovered) {
     drop(backend);
-    let mut backend = SledBackend::open_unless(dir, bloat).expect("free and whole");
+    let mut backend = DiskLog::open_unless(dir, bloat).expect("free and whole");
     let recovered = backend.load().expect("readable");
     (backend, recovered)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{LogBackend, Op};
+use super::{LogBackend, Op, join};
 
 /// Told when a commit is durable, or that it may not be.
 type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -175,7 +175,7 @@ impl Owner {
         for request in group {
             let built = (request.build)();
             bytes += built.iter().map(size).sum::<usize>();
-            built.into_iter().for_each(|op| push(&mut ops, op));
+            built.into_iter().for_each(|op| join(&mut ops, op));
             waiting.push(request.done);
             if bytes >= GROUP_BYTES_MAX {
                 self.finish(std::mem::take(&mut ops), std::mem::take(&mut waiting));
@@ -199,15 +199,6 @@ impl Owner {
         for done in waiting {
             done(result.map_err(io::Error::from));
         }
-    }
-}
-
-/// Joins appends, so that records of several requests share a chunk.
-fn push(ops: &mut Vec<Op>, op: Op) {
-    match (ops.last_mut(), op) {
-        (Some(Op::Append(records)), Op::Append(more)) => records.extend(more),
-        (Some(Op::Committed(last)), Op::Committed(newer)) => *last = newer,
-        (_, op) => ops.push(op),
     }
 }
 
