@@ -213,6 +213,8 @@ fn encode(prefix: &str, tree: &Tree) -> (Vec<u8>, std::ops::Range<usize>) {
         write_member(key, value, &mut out);
     }
     out.push(b'}');
+    // Kept for long, in state, history and log: what the buffer has in reserve would be kept as well.
+    out.shrink_to_fit();
     (out, start..end)
 }
 

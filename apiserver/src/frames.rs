@@ -5,8 +5,8 @@ use crate::kept::Kept;
 use crate::negotiate::Accepted;
 use crate::render::Include;
 
-/// Bytes of frames kept. A burst of 4,000 pod changes of 4 KiB fits; watchers further behind encode again.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of frames kept. A burst of 1,000 pod changes of 4 KiB fits; watchers further behind encode again.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What makes two watchers' frames equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

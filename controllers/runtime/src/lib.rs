@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod client;
 pub mod events;
+mod exact;
 pub mod expectations;
 pub mod failure;
 pub mod metadata;
@@ -20,6 +21,7 @@ mod reflector;
 
 #[cfg(test)]
 mod tests;
+pub use exact::exact;
 pub use reflector::Source;
 
 pub use cache::{Cache, Change, View};

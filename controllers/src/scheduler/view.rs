@@ -29,13 +29,17 @@ pub(crate) struct PodSpec {
     pub(crate) preemption_policy: String,
     pub(crate) node_selector: BTreeMap<String, String>,
     pub(crate) affinity: Affinity,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) tolerations: Vec<Toleration>,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) containers: Vec<Container>,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) init_containers: Vec<Container>,
     pub(crate) overhead: ResourceList,
     pub(crate) resources: Resources,
     pub(crate) scheduling_gates: Vec<Gate>,
     pub(crate) topology_spread_constraints: Vec<SpreadConstraint>,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) volumes: Vec<Volume>,
     pub(crate) resource_claims: Vec<Gate>,
 }
@@ -46,6 +50,7 @@ pub(crate) struct Container {
     pub(crate) image: String,
     pub(crate) restart_policy: String,
     pub(crate) resources: Resources,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) ports: Vec<Port>,
 }
 
@@ -150,6 +155,7 @@ pub(crate) struct SpreadConstraint {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodStatus {
     pub(crate) phase: String,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) conditions: Vec<Condition>,
 }
 

@@ -21,14 +21,18 @@ pub(crate) struct PodSpec {
     pub(crate) node_name: String,
     pub(crate) hostname: String,
     pub(crate) subdomain: String,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) containers: Vec<Container>,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) init_containers: Vec<Container>,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) tolerations: Vec<Toleration>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Container {
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) ports: Vec<ContainerPort>,
     pub(crate) restart_policy: String,
 }
@@ -81,12 +85,15 @@ impl Toleration {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodStatus {
     pub(crate) phase: String,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) conditions: Vec<Condition>,
     #[serde(rename = "podIP")]
     pub(crate) pod_ip: String,
-    #[serde(rename = "podIPs")]
+    #[serde(rename = "podIPs", deserialize_with = "runtime::exact")]
     pub(crate) pod_ips: Vec<PodIp>,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "runtime::exact")]
     pub(crate) init_container_statuses: Vec<ContainerStatus>,
 }
 
