@@ -6,6 +6,8 @@ mod start;
 mod watch;
 mod writes;
 
+use std::path::Path;
+
 use crate::client::{Call, Connection, Target};
 use crate::process::Kontiki;
 use crate::table::Table;
@@ -33,14 +35,41 @@ pub async fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
     if !LOADS.iter().any(|name| options.wants(name)) {
         return Ok(());
     }
-    let subject = Subject::start(options)?;
+    loads(&Subject::start(options)?, options, table).await
+}
+
+/// Gives upstream's servers the same load. They are gone afterwards, and so is what they hold of the machine.
+pub async fn run_upstream(options: &Options, binaries: &Path) -> anyhow::Result<Table> {
+    let mut table = Table::silent();
+    let upstream = tests::upstream::Upstream::start(binaries)?;
+    table.value("dev_ready", upstream.ready_after.as_secs_f64(), "s");
+    let subject = Subject {
+        target: Target::new(&kubeconfig::read(&upstream.kubeconfig)?)?,
+        pids: upstream.serving(),
+        quick: options.quick,
+        _process: None,
+    };
+    case(&mut table, options, &["idle_rss", "idle_cpu"], async |table| idle::idle(&subject, table).await)
+        .await;
+    if LOADS.iter().any(|name| options.wants(name)) {
+        loads(&subject, options, &mut table).await?;
+    }
+    Ok(table)
+}
+
+/// The cases that share one server, up to the last that is wanted: each uses the objects of those before.
+async fn loads(subject: &Subject, options: &Options, table: &mut Table) -> anyhow::Result<()> {
     subject.prepare().await?;
-    case(table, options, &LOADS[0..3], async |table| writes::config_maps(&subject, table).await).await;
-    case(table, options, &LOADS[3..4], async |table| writes::create_pods(&subject, table).await).await;
-    case(table, options, &LOADS[4..9], async |table| lists::pods(&subject, table).await).await;
-    case(table, options, &LOADS[9..10], async |table| writes::pod_status(&subject, table).await).await;
-    case(table, options, &LOADS[10..11], async |table| watch::fan_out(&subject, table).await).await;
-    case(table, options, &LOADS[11..], async |table| {
+    case(table, options, &LOADS[0..3], async |table| writes::config_maps(subject, table).await).await;
+    let pods = &LOADS[3..12];
+    if pods.iter().any(|name| options.wants(name)) {
+        case(table, &options.all(), &LOADS[3..4], async |table| writes::create_pods(subject, table).await)
+            .await;
+    }
+    case(table, options, &LOADS[4..11], async |table| lists::pods(subject, table).await).await;
+    case(table, options, &LOADS[11..12], async |table| writes::pod_status(subject, table).await).await;
+    case(table, options, &LOADS[12..13], async |table| watch::fan_out(subject, table).await).await;
+    case(table, options, &LOADS[13..], async |table| {
         table.value("loaded_rss", meter::rss_mb(&subject.pids)?, "MB");
         Ok(())
     })
@@ -49,14 +78,16 @@ pub async fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
 }
 
 /// Cases that share one server.
-const LOADS: [&str; 12] = [
+const LOADS: [&str; 14] = [
     "create_configmap_1k",
     "update_configmap_put",
     "get_configmap",
     "create_pod",
     "list_pods",
     "list_pods_gzip",
+    "list_pods_table_first",
     "list_pods_table",
+    "list_pods_protobuf_first",
     "list_pods_protobuf",
     "list_pods_pages_of_500",
     "patch_pod_status",

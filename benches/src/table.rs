@@ -1,5 +1,6 @@
 //! The table: a line for every row as soon as it is measured, upstream's figure and the aim beside it.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::load::{Outcome, percentile};
@@ -8,25 +9,42 @@ use crate::reference;
 /// A row that misses its aim by more than this is marked: docs/performance.md says where its time goes.
 const MISS_FACTOR: f64 = 3.0;
 
-/// Prints rows.
+/// Prints rows, or keeps them to stand beside another table's.
 pub struct Table {
     missed: Vec<String>,
     failed: usize,
+    /// What was measured, by case and clients.
+    measured: BTreeMap<(String, usize), Shown>,
+    /// What was measured of upstream in this run; `None` in the table that measures it.
+    peer: Option<BTreeMap<(String, usize), Shown>>,
+}
+
+/// A row's figures as they are printed.
+#[derive(Debug, Clone, Default)]
+struct Shown {
+    value: String,
+    rate: String,
+    delay: String,
 }
 
 impl Table {
-    /// Prints the heading.
-    pub fn new() -> Self {
+    /// Keeps its rows for [`Table::beside`].
+    pub fn silent() -> Self {
+        Self { missed: Vec::new(), failed: 0, measured: BTreeMap::new(), peer: None }
+    }
+
+    /// Prints the heading; rows of the peer stand beside those with the same name, recorded ones beside the others.
+    pub fn beside(peer: Self) -> Self {
         line(format_args!(
-            "{:<24} {:>7}  {:>11} {:>9} {:>10} {:>6}  {:>8} {:>8}  {:>12} {:>10}",
+            "{:<26} {:>7}  {:>11} {:>9} {:>10} {:>6}  {:>8} {:>8}  {:>12} {:>10}",
             "", "", "measured", "upstream", "better by", "aim", "ops/s", "upstream", "p50/p99 ms", "upstream"
         ));
-        Self { missed: Vec::new(), failed: 0 }
+        Self { peer: Some(peer.measured), ..Self::silent() }
     }
 
     /// A single value.
     pub fn value(&mut self, case: &str, value: f64, unit: &str) {
-        self.row(case, 0, value, unit, "", "");
+        self.row(case, 0, value, unit, Shown::default());
     }
 
     /// A load: CPU-ms for one of `operations`.
@@ -36,23 +54,32 @@ impl Table {
         let [p50, p99] = [50, 99].map(|percent| percentile(&outcome.delays, percent).as_secs_f64() * 1e3);
         let rate = if rate < 100.0 { format!("{rate:.1}") } else { format!("{rate:.0}") };
         let delay = format!("{}/{}", rounded(p50), rounded(p99));
-        self.row(case, clients, outcome.reading.cpu_ms / count, "ms", &rate, &delay);
+        self.row(
+            case,
+            clients,
+            outcome.reading.cpu_ms / count,
+            "ms",
+            Shown { rate, delay, ..Shown::default() },
+        );
     }
 
     /// A case that cannot run here.
     pub fn skipped(&mut self, case: &str, why: &str) {
-        line(format_args!("{case:<24} skipped: {why}"));
+        line(format_args!("{case:<26} skipped: {why}"));
     }
 
     /// A case that went wrong.
     pub fn failed(&mut self, case: &str, error: &anyhow::Error) {
         self.failed += 1;
-        line(format_args!("{case:<24} FAILED: {error:#}"));
+        let whose = if self.peer.is_none() { "upstream: " } else { "" };
+        line(format_args!("{whose}{case:<26} FAILED: {error:#}"));
     }
 
     /// A remark that belongs to the row above.
     pub fn note(&mut self, text: &str) {
-        line(format_args!("{:<24} {text}", ""));
+        if self.peer.is_some() {
+            line(format_args!("{:<26} {text}", ""));
+        }
     }
 
     /// Says what missed its aim by far; an error only if a case did not run.
@@ -64,19 +91,26 @@ impl Table {
         Ok(())
     }
 
-    fn row(&mut self, case: &str, clients: usize, value: f64, unit: &str, rate: &str, delay: &str) {
-        let reference = reference::of(case, clients);
-        let aim = reference.aim.map(|aim| aim.to_string()).unwrap_or_default();
+    fn row(&mut self, case: &str, clients: usize, value: f64, unit: &str, shown: Shown) {
+        let key = (case.to_owned(), clients);
+        let Some(peer) = &self.peer else {
+            self.measured.insert(key, Shown { value: rounded(value), ..shown });
+            return;
+        };
+        let (recorded, aim) = reference::of(case, clients);
+        let recorded = || recorded.map(|[value, rate, delay]| [value, rate, delay].map(str::to_owned));
+        let measured = peer.get(&key).map(|row| [row.value.clone(), row.rate.clone(), row.delay.clone()]);
+        let [other, rate, delay] = measured.or_else(recorded).unwrap_or_default();
         let who = if clients == 0 { String::new() } else { format!("{clients} cl.") };
+        let aimed = aim.map(|aim| aim.to_string()).unwrap_or_default();
         line(format_args!(
-            "{case:<24} {who:>7}  {:>8} {unit:<2} {:>9} {:>10} {aim:>6}  {rate:>8} {:>8}  {delay:>12} {:>10}",
+            "{case:<26} {who:>7}  {:>8} {unit:<2} {other:>9} {:>10} {aimed:>6}  {:>8} {rate:>8}  {:>12} {delay:>10}",
             rounded(value),
-            reference.upstream,
-            better(reference.upstream, value),
-            reference.rate,
-            reference.delay
+            better(&other, value),
+            shown.rate,
+            shown.delay,
         ));
-        if reference.aim.is_some_and(|aim| value > MISS_FACTOR * aim) {
+        if aim.is_some_and(|aim| value > MISS_FACTOR * aim) {
             self.missed.push(format!("{case} {who}").trim().to_owned());
         }
     }
