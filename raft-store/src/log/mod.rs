@@ -27,6 +27,38 @@ pub use memory::MemBackend;
 pub use sled::SledBackend;
 pub(crate) use writer::Writer;
 
+/// One log entry in its stored form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the log.
+    pub index: u64,
+    /// Its content, opaque here.
+    pub bytes: Bytes,
+}
+
+/// A change to what is stored. Several are committed together, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Adds records at the end; their indexes follow each other.
+    Append(Vec<Record>),
+    /// Removes every record at or after an index.
+    Truncate {
+        /// First index that goes.
+        from: u64,
+    },
+    /// Removes every record at or below an index, and remembers that.
+    Purge {
+        /// Last index that goes.
+        through: u64,
+        /// The position in its stored form.
+        marker: Bytes,
+    },
+    /// Replaces the vote.
+    Vote(Bytes),
+    /// Replaces the committed position. It may be behind, never ahead.
+    Committed(Bytes),
+}
+
 /// Puts an operation behind others so that records which follow each other can share a chunk. The committed position
 /// moves behind them: it may be behind, never ahead.
 fn join(ops: &mut Vec<Op>, op: Op) {
