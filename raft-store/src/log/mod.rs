@@ -27,6 +27,25 @@ pub use memory::MemBackend;
 pub use sled::SledBackend;
 pub(crate) use writer::Writer;
 
+/// The records that values of a key-value store hold, in key order.
+pub(crate) fn unpack(values: &[(Bytes, Bytes)]) -> io::Result<Vec<Record>> {
+    let mut unpacker = chunk::Unpacker::default();
+    let mut records = Vec::new();
+    for (key, value) in values {
+        records.extend(unpacker.push(key, value.clone())?);
+    }
+    Ok(records)
+}
+
+/// The values that records, which follow each other, are kept as, with their keys.
+pub(crate) fn pack(records: &[Record]) -> Vec<(Bytes, Bytes)> {
+    let keyed = |chunk: chunk::Chunk| {
+        let key = move |part| Bytes::copy_from_slice(&chunk::key(chunk.first, part));
+        (0..).map(key).zip(chunk.values).collect::<Vec<_>>()
+    };
+    chunk::pack(records).into_iter().flat_map(keyed).collect()
+}
+
 /// One log entry in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
