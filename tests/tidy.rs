@@ -26,7 +26,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("netproxy", &[]),
     ("chaos", &["proto", "mvcc", "raft-store"]),
     ("tests", &[]),
-    ("benches", &[]),
+    ("benches", &["tests"]),
     (".", &["access", "apiserver", "controllers", "k8s", "netproxy", "nodeagent", "raft-store"]),
 ];
 
