@@ -358,6 +358,26 @@ struct Book {
     gap: Duration,
 }
 
+impl Book {
+    /// Compares it with what was watched; returns the names that must be there and those that may be.
+    fn judge(&self, seen: &[(u64, String)]) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+        let revisions: BTreeSet<u64> = self.written.values().copied().collect();
+        if revisions.len() != self.written.len() {
+            bail!("a revision was given twice");
+        }
+        if !seen.is_sorted_by(|one, next| one.0 < next.0) {
+            bail!("the watcher saw revisions out of order, or one twice");
+        }
+        let by_name: BTreeMap<&String, u64> = seen.iter().map(|(revision, name)| (name, *revision)).collect();
+        for (name, revision) in &self.written {
+            if by_name.get(name) != Some(revision) {
+                bail!("{name}, acknowledged at {revision}, was watched at {:?}", by_name.get(name));
+            }
+        }
+        Ok((self.written.keys().cloned().collect(), self.unknown.clone()))
+    }
+}
+
 /// What writer and watcher need to reach the servers.
 #[derive(Clone)]
 struct Doors(Vec<(PathBuf, PathBuf)>);
@@ -403,29 +423,11 @@ impl Load {
             writer.await??;
         }
         let seen = self.watcher.await??;
-        let book = self.book.lock().expect("no panic while the lock is held");
-        let revisions: BTreeSet<u64> = book.written.values().copied().collect();
-        if revisions.len() != book.written.len() {
-            bail!("a revision was given twice");
-        }
-        if !seen.is_sorted_by(|one, next| one.0 < next.0) {
-            bail!("the watcher saw revisions out of order, or one twice");
-        }
-        let by_name: BTreeMap<&String, u64> = seen.iter().map(|(revision, name)| (name, *revision)).collect();
-        for (name, revision) in &book.written {
-            if by_name.get(name) != Some(revision) {
-                bail!("{name}, acknowledged at {revision}, was watched at {:?}", by_name.get(name));
-            }
-        }
-        let of_writer = |names: BTreeSet<String>| -> BTreeSet<String> {
-            names.into_iter().filter(|name| name.starts_with("load-")).collect()
-        };
-        let (written, unknown) =
-            (book.written.keys().cloned().collect::<BTreeSet<_>>(), book.unknown.clone());
-        drop(book);
+        let (written, unknown) = self.book.lock().expect("no panic while the lock is held").judge(&seen)?;
         for host in 0..3 {
             let (_, list) = cluster.api(host).await?.send(Method::GET, CONFIGMAPS, None).await?;
-            let there = of_writer(names(&list));
+            let mut there = names(&list);
+            there.retain(|name| name.starts_with("load-"));
             if let Some(lost) = written.difference(&there).next() {
                 bail!("{lost} was acknowledged and is not on server {host}");
             }
