@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proto::store as wire;
 
 use crate::state::State;
-use crate::types::{Change, ChangeKind, Entry, Revision};
+use crate::types::{Change, ChangeKind, Entry, Key, Revision};
 use crate::wire::{Malformed, entry, read_entry};
 
 /// The objects of a state, in key order.
@@ -67,6 +67,16 @@ impl Restorer {
         };
         let entry = self.version(message.entry_revision)?;
         let visible = Revision(message.visible);
+        let fits = match (kind, &previous) {
+            (ChangeKind::Created, None) => entry.revision == revision,
+            (ChangeKind::Updated, Some(_)) => entry.revision == revision,
+            (ChangeKind::Deleted, Some(previous)) => entry.revision == previous.revision,
+            _ => false,
+        };
+        let came_before = previous.as_ref().is_none_or(|previous| previous.revision < revision);
+        if !fits || !came_before || visible < revision {
+            return Err(Malformed { what: "a change that contradicts itself" });
+        }
         self.changes.push(Arc::new(Change { revision, visible, kind, entry, previous }));
         Ok(())
     }
@@ -78,7 +88,37 @@ impl Restorer {
         if first != compacted.next() || last != revision {
             return Err(Malformed { what: "history that does not end at the state" });
         }
+        let ahead = |visible: Revision| visible > revision;
+        if self.entries.iter().any(|entry| ahead(entry.revision))
+            || self.changes.iter().any(|change| ahead(change.visible))
+        {
+            return Err(Malformed { what: "a version ahead of the state" });
+        }
+        if !self.leads_to_the_state() {
+            return Err(Malformed { what: "history that does not lead to the state" });
+        }
         Ok(State::restored(revision, compacted, self.entries, self.changes))
+    }
+
+    /// Undoes the history in mind, newest first: each change must have left what the next one found, and the last ones
+    /// what the state holds. A view of the past would otherwise fail when somebody asks for it, long after.
+    fn leads_to_the_state(&self) -> bool {
+        let mut now: BTreeMap<&Key, Revision> =
+            self.entries.iter().map(|entry| (&entry.object.key, entry.revision)).collect();
+        let is_once_each = now.len() == self.entries.len();
+        is_once_each
+            && self.changes.iter().rev().all(|change| {
+                let key = &change.entry.object.key;
+                let left = (change.kind != ChangeKind::Deleted).then_some(change.entry.revision);
+                let found = change.previous.as_ref();
+                let is_same = now.get(key).copied() == left
+                    && found.is_none_or(|previous| previous.object.key == *key);
+                match found {
+                    Some(previous) => now.insert(key, previous.revision),
+                    None => now.remove(key),
+                };
+                is_same
+            })
     }
 
     fn learn(&mut self, message: wire::Entry) -> Result<Arc<Entry>, Malformed> {
