@@ -11,7 +11,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Which of our crates each may name. What is absent here is the point: controllers, nodeagent and netproxy are
 /// ordinary clients, and the pure state machine knows nothing of the log it is fed from.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("proto", &[]),
     ("proto/k8s", &[]),
     ("raft-store/mvcc", &["proto"]),
@@ -26,6 +26,21 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("netproxy", &[]),
     ("chaos", &["proto", "mvcc", "raft-store"]),
     ("tests", &[]),
+    (
+        "tests/fuzz",
+        &[
+            "proto",
+            "k8s",
+            "mvcc",
+            "raft-store",
+            "schema",
+            "kinds",
+            "access",
+            "apiserver",
+            "nodeagent",
+            "netproxy",
+        ],
+    ),
     ("benches", &["tests"]),
     (".", &["access", "apiserver", "controllers", "k8s", "netproxy", "nodeagent", "raft-store"]),
 ];

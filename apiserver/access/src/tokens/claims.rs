@@ -93,7 +93,7 @@ impl Claims {
     }
 
     /// The token's payload.
-    pub(super) fn payload(&self) -> Vec<u8> {
+    pub fn payload(&self) -> Vec<u8> {
         let (pod, secret, node) = match &self.bound {
             BoundTo::Account => (None, None, None),
             BoundTo::Pod { pod, node } => (Some(pod.clone()), None, node.clone()),
@@ -121,7 +121,7 @@ impl Claims {
     }
 
     /// Reads a payload whose signature has been checked; `None` when it is not of a service account.
-    pub(super) fn from_payload(payload: &[u8]) -> Option<Claims> {
+    pub fn from_payload(payload: &[u8]) -> Option<Claims> {
         let payload: Payload = serde_json::from_slice(payload).ok()?;
         let Kubernetes { namespace, node, pod, secret, serviceaccount, warnafter } = payload.kubernetes;
         let bound = match (pod, secret, node) {
