@@ -4,6 +4,8 @@
 //! The real server works on a small disk of its own; the writers' books are on another. `KONTIKI_CUTS` says how often the
 //! power goes. The second test is the check of the check: on a kernel that only says it has synced, writes must be lost.
 
+mod sick;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -116,7 +116,7 @@ impl DiskLog {
     }
 
     fn doubt(&self, error: io::Error) -> io::Error {
-        if let Err(unmarked) = File::create(self.dir.join(DOUBTED)).and_then(|file| file.sync_all()) {
+        if let Err(unmarked) = File::create(self.dir.join(DOUBTED)) {
             // A file system that takes nothing any more has to be mounted again, which forgets the pages.
             tracing::error!(%error, %unmarked, "a sync of the log failed, and the log cannot be marked");
         }

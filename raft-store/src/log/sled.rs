@@ -36,11 +36,32 @@ const TAKEN: &[u8] = b"m/taken";
 /// A log in a directory of its own.
 pub struct SledBackend {
     dir: PathBuf,
-    database: ::sled::Db,
+    database: Database,
     /// Of the file sled writes to, open as long as the store: fdatasync acts on the inode.
     pub(super) data: File,
     /// First index of every chunk to what it holds.
     chunks: BTreeMap<u64, Extent>,
+}
+
+/// sled syncs when it is closed, and panics if it cannot. On a disk that fails, that would take along whoever opens the
+/// log again. Closing promises nothing: what was acknowledged has been synced before.
+struct Database(Option<::sled::Db>);
+
+impl std::ops::Deref for Database {
+    type Target = ::sled::Db;
+
+    fn deref(&self) -> &::sled::Db {
+        self.0.as_ref().expect("taken when dropped")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(database))).is_err() {
+            tracing::warn!("the log was closed without a sync");
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -296,7 +317,7 @@ fn into_batch(overlay: Overlay) -> ::sled::Batch {
 /// another process has open is reported after this long.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 
-fn open_database(dir: &Path) -> io::Result<::sled::Db> {
+fn open_database(dir: &Path) -> io::Result<Database> {
     let pause = Duration::from_millis(5);
     let mut waited = Duration::ZERO;
     loop {
@@ -309,7 +330,7 @@ fn open_database(dir: &Path) -> io::Result<::sled::Db> {
                 let what = format!("{} is used by another process", dir.display());
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
             }
-            opened => return opened,
+            opened => return opened.map(|database| Database(Some(database))),
         }
     }
 }
