@@ -5,6 +5,7 @@
 //! and nothing else. `KONTIKI_KILLS` says how often; continuous integration kills twenty times.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -59,7 +60,8 @@ async fn rig(kills: u64, seed: u64) -> Result<()> {
     if ledger.acknowledged() < usize::try_from(kills * 4)? {
         bail!("only {} writes were acknowledged: this proves little", ledger.acknowledged());
     }
-    find_no_secret(folder.path(), &canary, &ledger)
+    let control = ledger.some_content().context("no ConfigMap is left to look for")?;
+    find_no_secret(folder.path(), &canary, control)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,9 +78,23 @@ async fn survive(kills: u64) -> Result<()> {
     let local = Local::create("kill9")?;
     let pods = "/api/v1/namespaces/default/pods";
     let mut api = Access::read(&local.kubeconfig)?.connect().await?;
+    let mut random = Random(seed());
+    let canary = format!("canary-{:016x}{:016x}", random.draw(), random.draw());
+    let control = format!("control-{:016x}", random.draw());
+    secret(&mut api, &canary, true).await?;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "control"}, "data": {"v": control}});
+    let (status, answer) =
+        api.send(Method::POST, "/api/v1/namespaces/default/configmaps", Some(&map)).await?;
+    if !status.is_success() {
+        bail!("the ConfigMap: {status} {answer}");
+    }
     for number in 0..PODS {
-        let container = json!({"name": "main", "image": "busybox:1.36", "command": ["sleep", "3600"]});
-        let spec = json!({"containers": [container], "terminationGracePeriodSeconds": 0});
+        let container = json!({"name": "main", "image": "busybox:1.36", "volumeMounts":
+            [{"name": "secret", "mountPath": "/secret"}, {"name": "control", "mountPath": "/control"}],
+            "command": ["sh", "-c", "grep -q canary- /secret/v && grep -q control- /control/v && exec sleep 3600"]});
+        let volumes = json!([{"name": "secret", "secret": {"secretName": "canary"}},
+            {"name": "control", "configMap": {"name": "control"}}]);
+        let spec = json!({"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0});
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("p{number}")}, "spec": spec});
         let (status, answer) = api.send(Method::POST, pods, Some(&pod)).await?;
         if !status.is_success() {
@@ -97,7 +113,7 @@ async fn survive(kills: u64) -> Result<()> {
             bail!("kill {round}: containers were {before:?} and are {after:?}");
         }
     }
-    Ok(())
+    find_no_secret(&local.folder(), &canary, &control)
 }
 
 /// Container ids and restart counts, once every container is ready.
@@ -151,13 +167,12 @@ async fn secret(api: &mut Api, canary: &str, create: bool) -> Result<()> {
 }
 
 /// Looks for the canary, as it is and as base64, in every file; a ConfigMap's content is found, so the search works.
-fn find_no_secret(folder: &Path, canary: &str, ledger: &Ledger) -> Result<()> {
+fn find_no_secret(folder: &Path, canary: &str, control: &str) -> Result<()> {
     let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(canary);
     let encoded = &encoded[..encoded.len() - 1];
-    let control = ledger.some_content().context("no ConfigMap is left to look for")?;
     let mut control_found = false;
     for file in files(folder)? {
-        let bytes = std::fs::read(&file)?;
+        let Ok(bytes) = std::fs::read(&file) else { continue };
         for needle in [canary, encoded] {
             if contains(&bytes, needle) {
                 bail!("the Secret's value is in {}", file.display());
@@ -176,13 +191,17 @@ fn contains(bytes: &[u8], needle: &str) -> bool {
     pattern.is_match(bytes)
 }
 
+/// Files of the folder's own file system: what is mounted below it, such as a pod's tmpfs, is not on the disk.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let device = std::fs::symlink_metadata(folder)?.dev();
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.is_dir() {
+        // A node that works takes files away meanwhile.
+        let Ok(kind) = std::fs::symlink_metadata(&path) else { continue };
+        if kind.is_dir() && kind.dev() == device {
             found.extend(files(&path)?);
-        } else if path.is_file() {
+        } else if kind.is_file() {
             found.push(path);
         }
     }
