@@ -194,3 +194,25 @@ async fn a_write_on_its_way_to_a_lost_leader_does_not_wait_for_it() {
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     applied(&trio.stores[follower], put("c", "after")).await;
 }
+
+/// Found by cutting off real servers: who read just after the cable was plugged in again heard that there was no leader,
+/// because an earlier read's patience had ended.
+#[tokio::test(start_paused = true)]
+async fn a_read_has_its_own_patience() {
+    let trio = Trio::new().await;
+    let leader = trio.leader(&[0, 1, 2]).await;
+    let cut = MemberId(leader as u64 + 1);
+    trio.wires.cut(cut);
+    let early = tokio::spawn({
+        let store = trio.stores[leader].clone();
+        async move { store.linearizable().await.map(drop) }
+    });
+    tokio::time::sleep(Duration::from_millis(4900)).await;
+    let late = tokio::spawn({
+        let store = trio.stores[leader].clone();
+        async move { store.linearizable().await.map(drop) }
+    });
+    assert_eq!(early.await.expect("no panic"), Err(ReadError::NoLeader));
+    trio.wires.mend(cut);
+    assert_eq!(late.await.expect("no panic"), Ok(()));
+}
