@@ -103,6 +103,19 @@ fn long_lists_meet() {
     assert_eq!(merged["spec"]["containers"].as_array().map(Vec::len), Some(15_000));
 }
 
+/// An order that names nothing, on a list of old and new items: the new ones have no place among the old, and a comparison
+/// that calls them equal to everything is none that a sort may be given.
+#[test]
+fn an_order_of_nothing() {
+    let container = |name: usize| json!({"name": format!("c{name}"), "image": "a"});
+    let old: Vec<_> = (0..60).map(container).collect();
+    let new: Vec<_> = (0..60).flat_map(|at| [container(at * 37 % 60), container(60 + at)]).collect();
+    let old = json!({"spec": {"containers": old}});
+    let new = json!({"spec": {"$setElementOrder/containers": [], "containers": new}});
+    let merged = patch::strategic(pod(), &old, &new).expect("two lists of containers");
+    assert_eq!(merged["spec"]["containers"].as_array().map(Vec::len), Some(120));
+}
+
 #[test]
 fn long_texts() {
     read(&format!("\"{}\"", "\\ud800".repeat(BODY_BYTES_MAX / 6 - 1)));

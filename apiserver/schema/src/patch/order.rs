@@ -1,8 +1,50 @@
 //! The order of a merged list: what the patch says, then where things stood.
 
-use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use crate::Tree;
+
+/// Where items stand in a list, the first of equal ones counting: by the value of their merge key, or whole.
+pub(super) struct Places<'a> {
+    merge_key: Option<&'a str>,
+    places: BTreeMap<String, usize>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn of(list: &[Tree], merge_key: Option<&'a str>) -> Self {
+        let mut places = Self { merge_key, places: BTreeMap::new() };
+        for (at, item) in list.iter().enumerate() {
+            places.put(item, at);
+        }
+        places
+    }
+
+    pub(super) fn at(&self, item: &Tree) -> Option<usize> {
+        self.places.get(&self.name(item)?).copied()
+    }
+
+    /// Remembers an item, unless an equal one stands before it: then `false`.
+    pub(super) fn put(&mut self, item: &Tree, at: usize) -> bool {
+        let Some(name) = self.name(item) else { return true };
+        let known = self.places.len();
+        self.places.entry(name).or_insert(at);
+        self.places.len() > known
+    }
+
+    /// Equal values have equal texts, because a tree keeps its keys in order.
+    fn name(&self, item: &Tree) -> Option<String> {
+        match self.merge_key {
+            Some(key) => item.get(key).map(Tree::to_string),
+            None => Some(item.to_string()),
+        }
+    }
+}
+
+struct Placed {
+    item: Tree,
+    wanted: Option<usize>,
+    server: Option<usize>,
+}
 
 /// Puts merged items in order. Items that `wanted` names come in its order; the others keep the order of `server`, and are
 /// placed between the named ones where the server had them.
@@ -16,47 +58,32 @@ pub(super) fn arrange(
     server: &[Tree],
     merge_key: Option<&str>,
 ) -> Vec<Tree> {
-    let named = |item: &Tree| position(wanted, item, merge_key).is_some();
-    let (mut patch_items, mut server_items): (Vec<Tree>, Vec<Tree>) = merged.into_iter().partition(named);
-    patch_items.sort_by(|a, b| by_position(wanted, a, b, merge_key));
-    server_items.sort_by(|a, b| by_position(server, a, b, merge_key));
-    interleave(server_items, patch_items, server, merge_key)
+    let (wanted, server) = (Places::of(wanted, merge_key), Places::of(server, merge_key));
+    let placed = merged
+        .into_iter()
+        .map(|item| Placed { wanted: wanted.at(&item), server: server.at(&item), item });
+    let (mut patch_items, mut server_items): (Vec<Placed>, Vec<Placed>) =
+        placed.partition(|placed| placed.wanted.is_some());
+    sort(&mut patch_items, |placed| placed.wanted);
+    sort(&mut server_items, |placed| placed.server);
+    interleave(server_items, patch_items)
 }
 
-fn by_position(order: &[Tree], a: &Tree, b: &Tree, merge_key: Option<&str>) -> Ordering {
-    match (position(order, a, merge_key), position(order, b, merge_key)) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        _ => Ordering::Equal,
-    }
+/// Sorts by place. An item without one stays where it is and nothing passes it, as in upstream's insertion sort: a comparison
+/// that calls it equal to everything would be no order, which Rust's sort may answer with a panic.
+fn sort(items: &mut [Placed], place: impl Fn(&Placed) -> Option<usize>) {
+    items.split_mut(|item| place(item).is_none()).for_each(|run| run.sort_by_key(&place));
 }
 
-fn interleave(
-    server_items: Vec<Tree>,
-    patch_items: Vec<Tree>,
-    server: &[Tree],
-    merge_key: Option<&str>,
-) -> Vec<Tree> {
+fn interleave(server_items: Vec<Placed>, patch_items: Vec<Placed>) -> Vec<Tree> {
     let mut out = Vec::with_capacity(server_items.len() + patch_items.len());
     let mut left = server_items.into_iter().peekable();
     let mut right = patch_items.into_iter().peekable();
     while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
-        let before = match (position(server, a, merge_key), position(server, b, merge_key)) {
-            (Some(a), Some(b)) => a < b,
-            _ => false,
-        };
+        let before = matches!((a.server, b.server), (Some(a), Some(b)) if a < b);
         out.extend(if before { left.next() } else { right.next() });
     }
     out.extend(left);
     out.extend(right);
-    out
-}
-
-fn position(order: &[Tree], item: &Tree, merge_key: Option<&str>) -> Option<usize> {
-    match merge_key {
-        Some(key) => {
-            let value = item.get(key)?;
-            order.iter().position(|other| other.get(key) == Some(value))
-        }
-        None => order.iter().position(|other| other == item),
-    }
+    out.into_iter().map(|placed: Placed| placed.item).collect()
 }

@@ -8,7 +8,7 @@ use super::directives::{
     DELETE_FROM_LIST, PATCH, RETAIN_KEYS, SET_ELEMENT_ORDER, field_of, taken_over, without_directives,
 };
 use super::go_text::{go_list, go_text};
-use super::order::arrange;
+use super::order::{Places, arrange};
 use crate::decode::go_kind;
 use crate::decode::json_type;
 use crate::node::{PatchStrategy, Schema, Shape};
@@ -232,7 +232,8 @@ fn merge_list(
     }
     if !of_objects(&original, &patch)? {
         return Ok(if deletes {
-            original.into_iter().filter(|item| !patch.contains(item)).collect()
+            let gone = Places::of(&patch, None);
+            original.into_iter().filter(|item| gone.at(item).is_none()).collect()
         } else {
             merge_scalars(original, patch)
         });
@@ -258,12 +259,9 @@ fn of_objects(original: &[Tree], patch: &[Tree]) -> Patched<bool> {
 }
 
 fn merge_scalars(original: Vec<Tree>, patch: Vec<Tree>) -> Vec<Tree> {
-    let mut merged: Vec<Tree> = Vec::with_capacity(original.len() + patch.len());
-    for item in original.iter().chain(&patch) {
-        if !merged.contains(item) {
-            merged.push(item.clone());
-        }
-    }
+    let mut known = Places::of(&[], None);
+    let merged: Vec<Tree> =
+        original.iter().chain(&patch).filter(|item| known.put(item, 0)).cloned().collect();
     arrange(merged, &patch, &original, None)
 }
 
@@ -275,16 +273,20 @@ fn merge_objects(
 ) -> Patched<Vec<Tree>> {
     let (original, patch) = list_directives(original, patch, merge_key)?;
     let mut merged = original.clone();
+    let mut places = Places::of(&merged, Some(merge_key));
     for item in &patch {
-        let value = key_of(item, merge_key)?;
-        match merged.iter_mut().find(|other| other.get(merge_key) == Some(value)) {
-            Some(place) => {
-                let (Tree::Object(current), Tree::Object(patch)) = (place.take(), item.clone()) else {
+        key_of(item, merge_key)?;
+        match places.at(item) {
+            Some(at) => {
+                let (Tree::Object(current), Tree::Object(patch)) = (merged[at].take(), item.clone()) else {
                     unreachable!("all items are objects")
                 };
-                *place = Tree::Object(merge_object(schema, current, patch)?);
+                merged[at] = Tree::Object(merge_object(schema, current, patch)?);
             }
-            None => merged.push(item.clone()),
+            None => {
+                places.put(item, merged.len());
+                merged.push(item.clone());
+            }
         }
     }
     require_keys(&merged, merge_key)?;
@@ -298,6 +300,7 @@ fn list_directives(
     merge_key: &str,
 ) -> Patched<(Vec<Tree>, Vec<Tree>)> {
     let mut rest = Vec::with_capacity(patch.len());
+    let mut deleted = Places::of(&[], Some(merge_key));
     let mut replace = false;
     for item in patch {
         let Some(directive) = item.get(PATCH) else {
@@ -306,8 +309,8 @@ fn list_directives(
         };
         match directive.as_str() {
             Some("delete") => {
-                let value = key_of(&item, merge_key)?;
-                original.retain(|other| other.get(merge_key) != Some(value));
+                key_of(&item, merge_key)?;
+                deleted.put(&item, 0);
             }
             Some("replace") => replace = true,
             Some("merge") => {
@@ -318,6 +321,7 @@ fn list_directives(
             _ => return Err(unknown_directive(directive, item.as_object().unwrap_or(&Object::new()))),
         }
     }
+    original.retain(|item| deleted.at(item).is_none());
     Ok(if replace { (rest, Vec::new()) } else { (original, rest) })
 }
 
