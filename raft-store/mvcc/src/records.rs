@@ -111,8 +111,8 @@ impl Restorer {
                 let key = &change.entry.object.key;
                 let left = (change.kind != ChangeKind::Deleted).then_some(change.entry.revision);
                 let found = change.previous.as_ref();
-                let is_same = now.get(key).copied() == left
-                    && found.is_none_or(|previous| previous.object.key == *key);
+                let is_same =
+                    now.get(key).copied() == left && found.is_none_or(|previous| previous.object.key == *key);
                 match found {
                     Some(previous) => now.insert(key, previous.revision),
                     None => now.remove(key),

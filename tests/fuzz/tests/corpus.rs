@@ -9,9 +9,13 @@ use fuzz::{TARGETS, Target, corpus};
 /// A corpus is kept small enough to be read in a review.
 const TARGET_FILES_MAX: usize = 200;
 const TOTAL_BYTES_MAX: usize = 600 << 10;
-/// Changed inputs for each target; `KONTIKI_FUZZ_MUTATIONS` asks for more.
+/// Changed inputs for each target; `KONTIKI_FUZZ_MUTATIONS` asks for more, `KONTIKI_FUZZ_SEED` for others.
 const MUTATIONS: usize = 400;
 const SEED: u64 = 4;
+
+fn asked<T: std::str::FromStr>(variable: &str) -> Option<T> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
 
 fn inputs(target: &Target) -> Vec<(String, Vec<u8>)> {
     let files = fs::read_dir(corpus(target.name)).unwrap_or_else(|error| panic!("{}: {error}", target.name));
@@ -57,9 +61,8 @@ fn every_target_has_a_small_corpus() {
 
 #[test]
 fn changed_inputs_pass() {
-    let mutations = std::env::var("KONTIKI_FUZZ_MUTATIONS").ok().and_then(|text| text.parse().ok());
-    let mutations = mutations.unwrap_or(MUTATIONS);
-    let wanted = std::env::var("KONTIKI_FUZZ_TARGET").ok();
+    let mutations = asked("KONTIKI_FUZZ_MUTATIONS").unwrap_or(MUTATIONS);
+    let wanted: Option<String> = asked("KONTIKI_FUZZ_TARGET");
     let targets = TARGETS.iter().filter(|target| wanted.as_deref().is_none_or(|name| name == target.name));
     let failed: Vec<String> = targets.filter_map(|target| first_failure(target, mutations)).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -68,7 +71,7 @@ fn changed_inputs_pass() {
 /// Where the first failing input was written, and what it is.
 fn first_failure(target: &Target, mutations: usize) -> Option<String> {
     let inputs = inputs(target);
-    let mut numbers = Numbers::new(SEED);
+    let mut numbers = Numbers::new(asked("KONTIKI_FUZZ_SEED").unwrap_or(SEED));
     let mut changed = (0..mutations).map(|_| {
         let one = &inputs[numbers.below(inputs.len())].1;
         let other = &inputs[numbers.below(inputs.len())].1;

@@ -59,9 +59,8 @@ pub(super) fn arrange(
     merge_key: Option<&str>,
 ) -> Vec<Tree> {
     let (wanted, server) = (Places::of(wanted, merge_key), Places::of(server, merge_key));
-    let placed = merged
-        .into_iter()
-        .map(|item| Placed { wanted: wanted.at(&item), server: server.at(&item), item });
+    let placed =
+        merged.into_iter().map(|item| Placed { wanted: wanted.at(&item), server: server.at(&item), item });
     let (mut patch_items, mut server_items): (Vec<Placed>, Vec<Placed>) =
         placed.partition(|placed| placed.wanted.is_some());
     sort(&mut patch_items, |placed| placed.wanted);
