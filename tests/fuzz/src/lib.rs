@@ -6,6 +6,7 @@
 
 pub mod clients;
 mod document;
+pub mod grow;
 pub mod members;
 pub mod mutate;
 pub mod nodes;
@@ -29,6 +30,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 
 /// Every target, the most valuable first: what everybody may send comes before what only members and disks say.
 pub const TARGETS: &[Target] = &[
+    target("grown_objects", grow::objects),
     target("json", objects::json),
     target("body_json", objects::body_json),
     target("protobuf", objects::protobuf),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schema::decode::{self, DecodeError};
 use schema::fields::apply::{self, Apply, ApplyError};
 use schema::fields::{Set, Write, decode_managers, encode_managers, update_managers};
-use schema::{Schema, Tree, patch};
+use schema::{Schema, Tree, default, patch};
 
 use crate::document::{Kind, two};
 use crate::objects::{bytes, object};
@@ -117,10 +117,47 @@ pub fn apply(data: &[u8]) {
     for (manager, force) in [("one", false), ("two", true), ("kubectl", false)] {
         let Ok(applied) = applied(kind, &live, &config, manager, force) else { continue };
         in_form(kind.schema, applied.object.clone());
-        let again = self::applied(kind, &applied.object, &config, manager, force);
+        let before = applied.object.clone();
+        live = completed(kind, applied);
+        // An empty text that is part of an element's key is left out of the object, or becomes a default: the element is
+        // another one then, upstream too. So it is when defaults contradict what was applied, as for a node's podCIDRs.
+        if has_empty_text(&config) || !is_within(&before, &live) {
+            continue;
+        }
+        let again = self::applied(kind, &live, &config, manager, force);
         let again = again.expect("nobody contests what one owns already");
-        assert_eq!(again.object, applied.object, "{manager} applies {config} twice");
-        live = applied.object;
+        assert_eq!(completed(kind, again), live, "{manager} applies {config} twice");
+    }
+}
+
+/// With the defaults that a changed object still wants.
+fn completed(kind: Kind, applied: apply::Applied) -> Tree {
+    let apply::Applied { mut object, changed } = applied;
+    if changed {
+        default::apply(kind.schema, &mut object);
+        kind.strategy.default(&mut object);
+    }
+    object
+}
+
+/// Whether everything in `a` is in `b`, which may have more fields.
+fn is_within(a: &Tree, b: &Tree) -> bool {
+    match (a, b) {
+        (Tree::Object(a), Tree::Object(b)) => {
+            a.iter().all(|(key, value)| b.get(key).is_some_and(|other| is_within(value, other)))
+        }
+        (Tree::Array(a), Tree::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_within(a, b))
+        }
+        _ => a == b,
+    }
+}
+
+fn has_empty_text(tree: &Tree) -> bool {
+    match tree {
+        Tree::Object(object) => object.values().any(has_empty_text),
+        Tree::Array(items) => items.iter().any(has_empty_text),
+        other => other.as_str() == Some(""),
     }
 }
 
