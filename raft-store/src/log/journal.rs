@@ -22,6 +22,8 @@ const NAME: &str = "journal";
 /// The file, and where the next frame goes.
 pub(super) struct Journal {
     pub(super) file: File,
+    /// How much is written before it begins again.
+    pub(super) room: usize,
     place: Place,
     offset: usize,
     frame: Vec<u8>,
@@ -43,9 +45,10 @@ impl Journal {
         // Also for what a process wrote that was killed before it could sync.
         file.sync_all()?;
         File::open(dir)?.sync_all()?;
-        let mut bytes = vec![0; JOURNAL_BYTES];
+        // All there is: a journal of another size may come from another version.
+        let mut bytes = vec![0; length.max(JOURNAL_BYTES)];
         file.read_exact_at(&mut bytes, 0)?;
-        let mut journal = Self { file, place, offset: 0, frame: Vec::new() };
+        let mut journal = Self { file, room: JOURNAL_BYTES, place, offset: 0, frame: Vec::new() };
         let ops = journal.replay(&bytes.into())?;
         Ok((journal, ops))
     }
@@ -73,7 +76,7 @@ impl Journal {
 
     /// Whether a batch fits behind what is there.
     pub(super) fn has_room(&self, ops: &[Op]) -> bool {
-        self.offset + frame::bytes(ops) <= JOURNAL_BYTES
+        self.offset + frame::bytes(ops) <= self.room
     }
 
     /// Writes a batch, which [`Journal::has_room`] for. It is durable after [`Journal::sync`].

@@ -165,6 +165,18 @@ fn a_directory_keeps_the_contract_across_reopening() {
     });
 }
 
+/// With a journal so small that sled takes over all the time.
+#[test]
+fn a_directory_with_a_small_journal_keeps_the_contract_across_reopening() {
+    let dir = || tempfile::tempdir().expect("a writable temporary directory");
+    holds(24, dir, |dir, before| {
+        drop(before);
+        let mut log = DiskLog::open(dir.path()).expect("the directory is free and whole");
+        log.journal.room = 50_000;
+        Box::new(log)
+    });
+}
+
 /// What a crash of sled's own making leaves must not stop the next start.
 #[test]
 fn sled_opens_over_an_unfinished_index_file() {
