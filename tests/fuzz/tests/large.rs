@@ -29,8 +29,11 @@ fn read(body: &str) {
         let mut out = Vec::new();
         let _ = protobuf::Encoder::of(definition).expect("a known one").encode(body.as_bytes(), &mut out);
     }
-    let _ = labels::Selector::parse(body);
-    let _ = fields::Selector::parse(body);
+}
+
+fn read_selector(text: &str) {
+    let _ = labels::Selector::parse(text);
+    let _ = fields::Selector::parse(text);
 }
 
 #[test]
@@ -38,7 +41,7 @@ fn brackets_without_an_end() {
     read(&"[".repeat(BODY_BYTES_MAX));
     read(&"{\"a\":".repeat(BODY_BYTES_MAX / 5));
     read(&"- ".repeat(BODY_BYTES_MAX / 2));
-    read(&"(".repeat(BODY_BYTES_MAX));
+    read_selector(&"(".repeat(BODY_BYTES_MAX));
 }
 
 #[test]
@@ -86,9 +89,9 @@ fn many_keys() {
 fn long_lists() {
     read(&format!("{{\"metadata\":{{\"finalizers\":[{}\"a\"]}}}}", "\"a\",".repeat(BODY_BYTES_MAX / 4 - 20)));
     read(&format!("{{\"spec\":{{\"containers\":[{}{{}}]}}}}", "{},".repeat(BODY_BYTES_MAX / 3 - 20)));
-    read(&format!("a in ({}b)", "b,".repeat(BODY_BYTES_MAX / 2 - 10)));
-    read(&"a=b,".repeat(BODY_BYTES_MAX / 4));
-    read(&"a,".repeat(BODY_BYTES_MAX / 2));
+    read_selector(&format!("a in ({}b)", "b,".repeat(BODY_BYTES_MAX / 2 - 10)));
+    read_selector(&"a=b,".repeat(BODY_BYTES_MAX / 4));
+    read_selector(&"a,".repeat(BODY_BYTES_MAX / 2));
 }
 
 /// A merge of two long lists whose elements are found by a key.
