@@ -13,6 +13,7 @@ mod catalog;
 mod deployment;
 mod endpoints;
 mod garbage;
+mod lease;
 mod namespace;
 mod node;
 mod ownership;
@@ -165,6 +166,9 @@ fn start(
     if wanted(Controller::PodGc) {
         node::start_pod_gc(&mut house, &pods, &nodes);
     }
+    let lease =
+        lease::keep(house.reader.clone(), "kube-controller-manager", lease::holder(), house.cancel.clone());
+    house.tasks.spawn(lease);
     house.follow(&nodes, Source::all(&resources::NODES));
     house.follow(&pods, Source::all(&resources::PODS));
     house.follow(&namespaces, Source::all(&resources::NAMESPACES));

@@ -33,7 +33,7 @@ use self::cycle::{Decision, schedule};
 use self::queue::{Happening, Pending};
 use self::snapshot::Snapshot;
 use self::view::{Node, Pod};
-use crate::resources;
+use crate::{lease, resources};
 
 /// User name of the scheduler's client.
 pub const IDENTITY: &str = "system:kube-scheduler";
@@ -72,8 +72,9 @@ pub fn run(
     cancel: CancellationToken,
 ) -> BoxFuture<'static, ()> {
     let client = Client::new(client_for(IDENTITY));
-    let instance = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let style = Style::Series { instance: format!("{NAME}-{}", instance.trim()) };
+    let holder = lease::holder();
+    let style = Style::Series { instance: format!("{NAME}-{holder}") };
+    let lease = tokio::spawn(lease::keep(client.clone(), "kube-scheduler", holder, cancel.clone()));
     let (pods, nodes) = (Cache::<Pod>::new(), Cache::<Node>::new());
     let scheduler = Arc::new(Scheduler {
         recorder: Recorder::start(client.clone(), NAME, style, cancel.clone()),
@@ -107,9 +108,9 @@ pub fn run(
                 scheduler.schedule_all().await;
             } => {}
         }
-        for task in [follow_pods, follow_nodes] {
+        for task in [follow_pods, follow_nodes, lease] {
             if let Err(error) = task.await {
-                tracing::error!(%error, "scheduler's reflector ended");
+                tracing::error!(%error, "a task of the scheduler ended");
             }
         }
     })
