@@ -30,6 +30,8 @@ pub struct Parts<'a> {
     pub node_name: &'a str,
     /// Where Localhost seccomp profiles are.
     pub seccomp_dir: &'a std::path::Path,
+    /// The id of the container whose processes it is to see.
+    pub target: Option<String>,
 }
 
 /// Describes a container, or says why its configuration cannot be.
@@ -42,7 +44,10 @@ pub fn config(pod: &Pod, container: &Container, parts: Parts<'_>) -> Result<Cont
         .environment
         .iter()
         .map(|(key, value)| KeyValue { key: key.clone(), value: value.clone().into_bytes() });
-    let security_context = security::of_container(pod, container, Some(parts.image), parts.seccomp_dir)?;
+    let mut security_context = security::of_container(pod, container, Some(parts.image), parts.seccomp_dir)?;
+    if let (Some(target), Some(namespaces)) = (parts.target, &mut security_context.namespace_options) {
+        security::join(namespaces, target);
+    }
     Ok(ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt: parts.attempt }),
         image: Some(ImageSpec {

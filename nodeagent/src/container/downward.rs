@@ -90,7 +90,7 @@ pub fn resource(
 ) -> Result<String, String> {
     let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
         Some(name) => spec::container(pod, name).map(|(_, container)| container),
-        None => own,
+        None => own.map(std::borrow::Cow::Borrowed),
     };
     let container = container.ok_or_else(|| {
         format!("container {:?} not found", selector.container_name.as_deref().unwrap_or_default())

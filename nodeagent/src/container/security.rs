@@ -51,6 +51,14 @@ pub fn namespaces(pod: &Pod) -> NamespaceOption {
     }
 }
 
+/// Makes a container see the processes of another one, unless it sees more than those already.
+pub fn join(namespaces: &mut NamespaceOption, target: String) {
+    if namespaces.pid() == NamespaceMode::Container {
+        namespaces.set_pid(NamespaceMode::Target);
+        namespaces.target_id = target;
+    }
+}
+
 /// Groups every process of the pod belongs to.
 fn supplemental_groups(context: &PodSecurityContext) -> Vec<i64> {
     context.fs_group.into_iter().chain(context.supplemental_groups.clone().unwrap_or_default()).collect()

@@ -207,6 +207,14 @@ fn should_start(pod: &Pod, role: Role, container: &Spec, latest: Option<&Contain
 }
 
 fn plan_containers(view: &View<'_>, sandbox: &Sandbox, plan: &mut Plan) {
+    // Those who look for what is wrong wait for nobody, least of all for an init container that hangs.
+    for added in spec::ephemeral(view.pod) {
+        let latest = view.observed.latest(&added.name);
+        let container = spec::as_container(added);
+        if should_start(view.pod, Role::Ephemeral, &container, latest) {
+            plan_start(view, sandbox, Role::Ephemeral, &container, latest, plan);
+        }
+    }
     if !plan_init(view, sandbox, plan) {
         return;
     }

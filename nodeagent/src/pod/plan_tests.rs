@@ -1,7 +1,7 @@
 //! What is done for a pod in which situation.
 //!
-//! A situation is three parts: the pod (restart policy and containers; `init:` and `side:` mark init containers and
-//! sidecars), its sandbox (`none`, `ready`, `dead`), and its containers, newest last: `name#attempt`, then
+//! A situation is three parts: the pod (restart policy and containers; `init:`, `side:` and `look:` mark init containers,
+//! sidecars and ephemeral containers), its sandbox (`none`, `ready`, `dead`), and its containers, newest last: `name#attempt`, then
 //! `created`, `running`, or `exit CODE AGE` with the seconds since it ended. Containers of a sandbox that is gone have `~`
 //! before their name. What is remembered comes as words: `novolumes`, `backoff NAME SECONDS`, `liveness NAME`,
 //! `unstarted NAME` (it has a startup probe that has not succeeded), `started NAME`, `starting NAME`.
@@ -42,7 +42,7 @@ fn situation(text: &str, remembered: &str) -> Situation {
 fn pod_of(text: &str, unstarted: &[&str]) -> Pod {
     let mut words = text.split(' ');
     let policy = words.next().expect("a policy");
-    let (mut init, mut main) = (Vec::new(), Vec::new());
+    let (mut init, mut main, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for word in words {
         let (kind, name) = word.split_once(':').unwrap_or(("", word));
         let mut container = json!({"name": name});
@@ -55,10 +55,11 @@ fn pod_of(text: &str, unstarted: &[&str]) -> Pod {
                 init.push(container);
             }
             "init" => init.push(container),
+            "look" => added.push(container),
             _ => main.push(container),
         }
     }
-    let spec = json!({"restartPolicy": policy, "initContainers": init, "containers": main});
+    let spec = json!({"restartPolicy": policy, "initContainers": init, "containers": main, "ephemeralContainers": added});
     serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": spec}))
         .expect("a pod")
 }
@@ -243,6 +244,17 @@ fn sidecars_start_in_order_and_stay() {
     // One that ended restarts whatever the pod's policy is, and holds up nobody who runs.
     check("Never side:s a b | ready | s#0 exit 1 1, a#0 running", "", "start s#1, start b");
     check("Never side:s a | ready | s#0 exit 0 1", "", "start s#1");
+}
+
+#[test]
+fn those_who_look_start_at_once_and_once() {
+    check("Always look:l a | ready", "", "start l, start a");
+    check("Always init:x look:l a | ready | x#0 running", "", "start l");
+    check("Always look:l a | ready | a#0 running, l#0 running", "", "");
+    check("Always look:l a | ready | a#0 running, l#0 exit 1 9", "", "");
+    // They keep no pod alive and get no new sandbox.
+    check("Never look:l a | dead | a#0 exit 0 1, l#0 exit 137 1", "", "");
+    check_stop("Always look:l a | ready | a#0 exit 0 1, l#0 running", "", "kill l");
 }
 
 #[test]

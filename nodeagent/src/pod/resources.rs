@@ -218,7 +218,7 @@ pub fn totals(pod: &Pod) -> Totals {
             let value = amount(list(container), resource);
             match role {
                 spec::Role::Init => peak = peak.max(steady + value),
-                spec::Role::Sidecar | spec::Role::Main => steady += value,
+                spec::Role::Sidecar | spec::Role::Main | spec::Role::Ephemeral => steady += value,
             }
         }
         peak.max(steady)

@@ -1,6 +1,8 @@
 //! Questions that a pod's specification answers by itself.
 
-use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, Pod, PodSpec};
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec};
 
 /// The specification; the API server never stores a pod without one.
 pub fn spec(pod: &Pod) -> &PodSpec {
@@ -47,6 +49,8 @@ pub enum Role {
     Sidecar,
     /// A main container.
     Main,
+    /// A container that was added to the running pod to look at it, and runs once.
+    Ephemeral,
 }
 
 impl Role {
@@ -55,11 +59,12 @@ impl Role {
         match self {
             Role::Main => format!("spec.containers{{{name}}}"),
             Role::Init | Role::Sidecar => format!("spec.initContainers{{{name}}}"),
+            Role::Ephemeral => format!("spec.ephemeralContainers{{{name}}}"),
         }
     }
 }
 
-/// All containers with their roles, in the order in which they start.
+/// All containers of the pod's own with their roles, in the order in which they start.
 pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
     let init = init_containers(pod)
         .iter()
@@ -68,8 +73,29 @@ pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
 }
 
 /// Finds a container in any list.
-pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
-    containers(pod).find(|(_, container)| container.name == name)
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, Cow<'a, Container>)> {
+    let own = containers(pod).find(|(_, container)| container.name == name);
+    own.map(|(role, container)| (role, Cow::Borrowed(container))).or_else(|| {
+        let added = ephemeral(pod).iter().find(|container| container.name == name)?;
+        Some((Role::Ephemeral, Cow::Owned(as_container(added))))
+    })
+}
+
+/// Containers that were added to look at the pod.
+pub fn ephemeral(pod: &Pod) -> &[EphemeralContainer] {
+    spec(pod).ephemeral_containers.as_deref().unwrap_or_default()
+}
+
+/// The container whose processes an added one is to see.
+pub fn target<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    let added = ephemeral(pod).iter().find(|container| container.name == name)?;
+    added.target_container_name.as_deref().filter(|target| !target.is_empty())
+}
+
+/// What an added container has in common with the others, which is all but its target.
+pub fn as_container(added: &EphemeralContainer) -> Container {
+    let fields = serde_json::to_value(added).expect("a container is plain data");
+    serde_json::from_value(fields).expect("every field is one of a container")
 }
 
 /// An init container with restartPolicy Always.
@@ -84,6 +110,9 @@ pub fn host_network(pod: &Pod) -> bool {
 
 /// Whether a container that exited with `code` is started again, by its own rules or the pod's.
 pub fn restarts(pod: &Pod, role: Role, container: &Container, code: i32) -> bool {
+    if role == Role::Ephemeral {
+        return false;
+    }
     let mut rules = container.restart_policy_rules.iter().flatten();
     if rules.any(|rule| rule.action == "Restart" && rule_matches(rule, code)) {
         return true;

@@ -38,6 +38,7 @@ impl Failure {
 /// Starts a container, and tells the worker why it waits if it could not be.
 pub async fn start(round: &Round, sandbox_id: String, name: &str, role: Role, attempt: Option<u32>) {
     let Some((_, container)) = spec::container(&round.pod, name) else { return };
+    let container = container.as_ref();
     let Some(image) = ensure_image(round, container).await else { return };
     let attempt = attempt.unwrap_or_else(|| attempts_on_disk(round, name));
     let result = create(round, &sandbox_id, container, &image, attempt).await;
@@ -160,8 +161,17 @@ fn describe(
         ),
         node_name: &shared.options.node_name,
         seccomp_dir: &seccomp_dir,
+        target: target(round, container)?,
     };
     config::config(&round.pod, container, parts)
+}
+
+/// The running container whose processes this one is to see.
+fn target(round: &Round, container: &Container) -> Result<Option<String>, String> {
+    let Some(name) = spec::target(&round.pod, &container.name) else { return Ok(None) };
+    let running = round.observed.latest(name).filter(|latest| latest.is_running());
+    let found = running.map(|latest| Some(latest.id.clone()));
+    found.ok_or_else(|| format!("unable to find target container {name:?}"))
 }
 
 fn mounts(

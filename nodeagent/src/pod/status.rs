@@ -73,8 +73,15 @@ pub fn status(view: &View<'_>) -> PodStatus {
         match role {
             Role::Main => main.push(of(role, container, old_main)),
             Role::Init | Role::Sidecar => init.push(of(role, container, old_init)),
+            // They are no part of what the pod is for: see below.
+            Role::Ephemeral => {}
         }
     }
+    let old_added = view.old.ephemeral_container_statuses.as_deref().unwrap_or_default();
+    let added: Vec<ContainerStatus> = spec::ephemeral(view.pod)
+        .iter()
+        .map(|added| of(Role::Ephemeral, &spec::as_container(added), old_added))
+        .collect();
     main.sort_by(|a, b| a.name.cmp(&b.name));
     let all: Vec<ContainerStatus> = init.iter().chain(&main).cloned().collect();
     let phase = decide_phase(view, &all);
@@ -104,7 +111,7 @@ pub fn status(view: &View<'_>) -> PodStatus {
         qos_class: Some(resources::qos(view.pod).to_string()),
         start_time: view.old.start_time.clone().or(Some(Time(view.now))),
         observed_generation: view.pod.metadata.generation,
-        ephemeral_container_statuses: view.old.ephemeral_container_statuses.clone(),
+        ephemeral_container_statuses: (!added.is_empty()).then_some(added),
         ..PodStatus::default()
     }
 }
@@ -166,7 +173,7 @@ fn decide_phase(view: &View<'_>, statuses: &[ContainerStatus]) -> Phase {
     let computed = phase::phase(view.pod, statuses, Circumstances { ending: view.ending, initialized });
     // A pod that ends is not over while something of it runs.
     let computed = match computed {
-        "Succeeded" | "Failed" if view.observed.running().next().is_some() => "Running",
+        "Succeeded" | "Failed" if runs_of_its_own(view) => "Running",
         // Being deleted before it ever ran.
         "Pending" if view.ending && view.stopped => "Failed",
         other => other,
@@ -175,6 +182,13 @@ fn decide_phase(view: &View<'_>, statuses: &[ContainerStatus]) -> Phase {
         return kept(old);
     }
     Phase { name: computed.to_owned(), reason: None, message: None }
+}
+
+/// Something beside those who only look at the pod is running.
+fn runs_of_its_own(view: &View<'_>) -> bool {
+    view.observed
+        .running()
+        .any(|running| !matches!(spec::container(view.pod, &running.name), Some((Role::Ephemeral, _))))
 }
 
 fn addresses(view: &View<'_>) -> Vec<String> {
@@ -353,6 +367,10 @@ fn is_terminated(status: &ContainerStatus) -> bool {
 
 /// `started` and `ready`.
 fn judge(view: &View<'_>, role: Role, container: &Spec, status: &mut ContainerStatus) {
+    // Nobody asks an added container whether it is ready.
+    if role == Role::Ephemeral {
+        return;
+    }
     let state = status.state.as_ref();
     let running = state.is_some_and(|state| state.running.is_some());
     let latest = view.observed.latest(&container.name);
@@ -362,7 +380,7 @@ fn judge(view: &View<'_>, role: Role, container: &Spec, status: &mut ContainerSt
     status.started = Some(started);
     status.ready = match role {
         Role::Init => state.and_then(|state| state.terminated.as_ref()).is_some_and(|end| end.exit_code == 0),
-        Role::Sidecar | Role::Main => {
+        Role::Sidecar | Role::Main | Role::Ephemeral => {
             started && (container.readiness_probe.is_none() || view.memory.ready.get(id) == Some(&true))
         }
     };

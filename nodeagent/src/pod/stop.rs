@@ -16,6 +16,7 @@ const GRACE_MIN: Duration = Duration::from_secs(2);
 /// Stops a container. `Err` when the runtime could not; a container that is gone is stopped.
 pub async fn kill(round: &Round, kill: &Kill) -> Result<(), ()> {
     let container = spec::container(&round.pod, &kill.name).map(|(_, container)| container);
+    let container = container.as_deref();
     let whole = std_duration(kill_grace(&round.pod, container, kill.probe));
     let begun = round.memory.stopping.get(&kill.id).copied();
     if begun.is_none() {

@@ -407,7 +407,8 @@ impl Worker {
         self.probes.retain(|(id, kind), _| is_due(id, *kind));
         for running in observed.running() {
             let Some((role, container)) = spec::container(pod, &running.name) else { continue };
-            if role == spec::Role::Init {
+            let container = container.as_ref();
+            if matches!(role, spec::Role::Init | spec::Role::Ephemeral) {
                 continue;
             }
             let started =
