@@ -316,8 +316,7 @@ impl Renderer<'_> {
     }
 
     fn columns(&self) -> Tree {
-        let column = |column: &kinds::Column| json!({"name": column.name, "type": column.r#type, "format": column.format, "description": column.description, "priority": column.priority});
-        Tree::Array(self.kind.strategy.columns().iter().map(column).collect())
+        definitions(self.kind.strategy.columns())
     }
 
     fn write_row(&self, content: Content<'_>, beta: bool, out: &mut Vec<u8>) -> ApiResult<()> {
@@ -410,6 +409,39 @@ fn finish(json: Vec<u8>, accepted: Accepted) -> Bytes {
         return encode(&tree, accepted);
     }
     json.into()
+}
+
+/// The Table of one object that is not stored as it is shown, such as a scale.
+pub fn table_of_one(
+    columns: &[kinds::Column],
+    cells: Vec<Tree>,
+    object: &Tree,
+    include: Include,
+    beta: bool,
+) -> Tree {
+    let shown = match include {
+        Include::None => Tree::Null,
+        Include::Object => object.clone(),
+        Include::Metadata => partial(object, beta),
+    };
+    json!({
+        "kind": "Table",
+        "apiVersion": meta_version(beta),
+        "metadata": object_meta(Content::Tree(object)),
+        "columnDefinitions": definitions(columns),
+        "rows": [{"cells": cells, "object": shown}],
+    })
+}
+
+/// The metadata of an object, alone.
+pub fn partial(object: &Tree, beta: bool) -> Tree {
+    let metadata = object.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    json!({"kind": "PartialObjectMetadata", "apiVersion": meta_version(beta), "metadata": metadata})
+}
+
+fn definitions(columns: &[kinds::Column]) -> Tree {
+    let column = |column: &kinds::Column| json!({"name": column.name, "type": column.r#type, "format": column.format, "description": column.description, "priority": column.priority});
+    Tree::Array(columns.iter().map(column).collect())
 }
 
 /// A tree in the client's format: statuses and everything else that is not stored.

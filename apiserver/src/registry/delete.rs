@@ -1,8 +1,8 @@
 //! DELETE of one object: preconditions, grace, finalizers, and what the answer
 //! shows.
 
-use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
-use super::update::{MODIFIED, namespace_is_finished};
+use super::propose::{Proposed, linearizable, propose};
+use super::update::{MODIFIED, RETRIES_MAX, namespace_is_finished};
 use crate::admission::{self, Operation, Review};
 use crate::catalog::Kind;
 use crate::codec::Content;
@@ -75,7 +75,8 @@ pub(super) enum Admission {
     Passed,
 }
 
-/// Deletes one object, again on a fresh view while it changes under our hands.
+/// Deletes one object, again on a fresh view while it changes under our hands. A deletion that names a revision ends at the
+/// first change, because its precondition then fails.
 pub(super) async fn delete_key(
     context: &Context,
     kind: &'static Kind,
@@ -83,7 +84,7 @@ pub(super) async fn delete_key(
     options: &DeleteOptions,
     admission: Admission,
 ) -> ApiResult<Deleted> {
-    for _ in 0..ATTEMPTS_MAX {
+    for _ in 0..RETRIES_MAX {
         let view = linearizable(context).await?;
         let entry = view.get(key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &key.name))?;
         if let Some(deleted) = attempt(context, kind, &view, &entry, options, admission).await? {

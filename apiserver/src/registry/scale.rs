@@ -8,9 +8,9 @@ use super::{Written, get, managed, patch};
 use crate::catalog::Kind;
 use crate::codec::Content;
 use crate::context::Context;
-use crate::negotiate::{self, Accepted, PatchType};
+use crate::negotiate::{self, Accepted, PatchType, Shape};
 use crate::options::{WriteOptions, WriteVerb};
-use crate::render;
+use crate::render::{self, Include};
 use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult};
 use bytes::Bytes;
@@ -44,8 +44,21 @@ fn shown(parent: &Tree) -> Tree {
     scale::of(parent, &selector)
 }
 
-fn show(accepted: Accepted, code: u16, parent: &Tree) -> Reply {
-    reply::bytes(code, accepted.format.media_type(), render::encode(&shown(parent), accepted))
+fn show(context: &Context, accepted: Accepted, code: u16, parent: &Tree) -> ApiResult<Reply> {
+    let scale = shown(parent);
+    match accepted.shape {
+        Shape::Table(beta) => {
+            let include = Include::parse(context.query.text("includeObject"))?;
+            let cells = scale::row(&scale, context.now);
+            let table = render::table_of_one(scale::COLUMNS, cells, &scale, include, beta);
+            Ok(reply::object(context, code, accepted, render::encode(&table, accepted)))
+        }
+        Shape::Partial(beta) => {
+            let body = render::encode(&render::partial(&scale, beta), accepted);
+            Ok(reply::object(context, code, accepted, body))
+        }
+        _ => Ok(reply::bytes(code, accepted.format.media_type(), render::encode(&scale, accepted))),
+    }
 }
 
 /// Serves the scale.
@@ -55,7 +68,7 @@ pub(super) async fn get(context: &Context, kind: &'static Kind) -> ApiResult<Rep
     let entry = view
         .get(&context.key(kind))
         .ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
-    Ok(show(accepted, 200, &context.server.codec.tree(kind, &entry, entry.revision)?))
+    show(context, accepted, 200, &context.server.codec.tree(kind, &entry, entry.revision)?)
 }
 
 /// Sets the replicas to the body's.
@@ -159,5 +172,5 @@ fn answer(context: &Context, kind: &Kind, accepted: Accepted, written: &Written)
         Written::Created(entry) | Written::Updated(entry) => Content::Entry(entry, entry.revision),
         Written::Only(tree, _) => Content::Tree(tree),
     };
-    Ok(show(accepted, 200, &*context.server.codec.content_tree(kind, content)?))
+    show(context, accepted, 200, &*context.server.codec.content_tree(kind, content)?)
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 /// Times an update that names no resourceVersion runs, each time on what another writer has just stored. Upstream ends only
 /// with the request's time; in every round somebody succeeds, so this is as many writers of one object at a time.
-const RETRIES_MAX: usize = 1000;
+pub(super) const RETRIES_MAX: usize = 1000;
 
 /// What an update of an object that changed meanwhile is told.
 pub(super) const MODIFIED: &str =
