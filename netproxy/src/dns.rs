@@ -6,7 +6,7 @@ mod message;
 mod server;
 mod zone;
 
-pub use message::{Outcome, answer};
 pub use input::{records_of_service, records_of_slice};
+pub use message::{Outcome, answer};
 pub use server::{Resolver, serve};
 pub use zone::{Answer, Data, EndpointRecord, Question, ServiceRecords, Zone};
