@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt as _};
 use mvcc::Term;
 use openraft::entry::RaftPayload as _;
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use openraft::{EntryPayload, OptionalSend};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder as _};
 
 use super::snapshot::{Builder, Contents, Image, Snapshot, Snapshots};
 use super::types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
@@ -68,6 +68,17 @@ impl Core {
 impl Applier {
     pub(crate) fn new(core: Arc<Mutex<Core>>, snapshots: Snapshots) -> Self {
         Self { core, snapshots }
+    }
+
+    /// The last entry in the state.
+    pub(super) fn last_applied(&self) -> Option<LogId> {
+        self.core().last_applied
+    }
+
+    /// Saves the state as it is.
+    pub(super) async fn save(&self) -> io::Result<()> {
+        let contents = self.core().contents();
+        Builder { snapshots: self.snapshots.clone(), contents }.build_snapshot().await.map(drop)
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {

@@ -62,6 +62,12 @@ impl LogStore {
         self.tail().bytes
     }
 
+    /// The last entry, or what was purged if there is none.
+    pub(super) fn last(&self) -> Option<LogId> {
+        let tail = self.tail();
+        tail.entries.back().map(|(entry, _)| entry.log_id).or(tail.purged)
+    }
+
     /// Index through which to purge so that at most this many bytes and entries remain.
     pub(crate) fn purge_point(&self, bytes_max: usize, entries_max: usize) -> Option<u64> {
         let tail = self.tail();

@@ -1,6 +1,7 @@
 //! One running engine: starting it on what a medium holds, writing through it, asking whether it leads.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -77,6 +78,11 @@ impl Member {
         let Medium { backend, snapshots } = medium;
         let log = open_log(backend).await?;
         let applier = Applier::new(core, snapshots.clone());
+        if applier.last_applied() > log.last() {
+            // Others committed what the failed disk did not take. The engine is about to cut the log behind what
+            // is applied, and that has to be on disk then: else a power cut leaves neither.
+            applier.save().await.map_err(OpenError::from)?;
+        }
         let config = Arc::new(config().validate().expect("constants that fit each other"));
         let peers = Peers::new(id, peering.clone());
         let starting = Raft::new(id.0, config, peers.clone(), log.clone(), applier);
@@ -373,7 +379,13 @@ async fn open_log(backend: Option<Box<dyn LogBackend>>) -> Result<LogStore, Open
         let opening = tokio::task::spawn_blocking(move || LogStore::open(backend));
         opening.await.expect("loading does not panic and is not aborted")
     };
-    opened.map_err(|error| OpenError::Damaged { what: error.to_string() })
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            OpenError::Damaged { what: error.to_string() }
+        }
+        // A full disk, say: reading may have to write first. Nothing is wrong with what is there.
+        _ => OpenError::Medium(error),
+    })
 }
 
 fn config() -> Config {

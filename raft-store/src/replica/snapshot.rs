@@ -181,7 +181,10 @@ impl Snapshots {
     pub(crate) fn save(&self, contents: &Contents) -> io::Result<Image> {
         if let Self::Frozen(current) = self {
             let contents = Box::new(contents.clone());
-            *lock(current) = Some(contents.clone());
+            let mut current = lock(current);
+            if current.as_ref().is_none_or(|current| current.last_applied <= contents.last_applied) {
+                *current = Some(contents.clone());
+            }
             return Ok(Image::Frozen(contents));
         }
         self.install(contents.last_applied, |writer| encode(contents, writer))
@@ -199,7 +202,7 @@ impl Snapshots {
             let name = dir.join(file_name(contents.last_applied));
             fs::rename(path, &name)?;
             File::open(dir)?.sync_all()?;
-            remove_others(dir, &name)?;
+            remove_older(dir)?;
             return Ok(Image::File(name));
         }
         if let Self::Frozen(_) = self {
@@ -220,7 +223,11 @@ impl Snapshots {
                 let mut bytes = Vec::new();
                 write(&mut bytes)?;
                 let bytes = Bytes::from(bytes);
-                *lock(current) = Some(bytes.clone());
+                let mut current = lock(current);
+                let before = current.clone().map(|bytes| Image::Memory(bytes).meta()).transpose()?;
+                if before.is_none_or(|before| before.last_log_id <= last_applied) {
+                    *current = Some(bytes.clone());
+                }
                 Ok(Image::Memory(bytes))
             }
             Self::Dir(dir) => {
@@ -231,7 +238,7 @@ impl Snapshots {
                 writer.into_inner()?.sync_all()?;
                 fs::rename(&unfinished, &path)?;
                 File::open(dir)?.sync_all()?;
-                remove_others(dir, &path)?;
+                remove_older(dir)?;
                 Ok(Image::File(path))
             }
         }
@@ -262,13 +269,13 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     paths.filter(|path| path.as_ref().is_ok_and(is_snapshot)).collect()
 }
 
-fn remove_others(dir: &Path, current: &Path) -> io::Result<()> {
-    for path in files(dir)? {
-        if path != current {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
+/// Leaves the newest, which need not be the one that was written last: what this member built of its own
+/// state may be finished only after a newer one has come from the leader, and the log is cut behind that.
+fn remove_older(dir: &Path) -> io::Result<()> {
+    let mut files = files(dir)?;
+    files.sort();
+    files.pop();
+    files.iter().try_for_each(fs::remove_file)
 }
 
 /// Builds a snapshot from a frozen state, beside the apply task.
