@@ -3,9 +3,13 @@
 //! Most bugs put in on purpose live here, as lies between store and client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use raft_store::{Compacted, Outcome, ProposeError, ReadError, Revision, Store, View, WatchEnd, Watcher};
+use raft_store::{
+    Compacted, MemberId, MemberInfo, MembershipError, Outcome, ProposeError, ReadError, Revision, Store,
+    View, WatchEnd, Watcher,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::bugs::Bug;
@@ -17,13 +21,56 @@ use crate::words::{Action, Answer, Place, Scope, Seen, Version, Write};
 pub struct Api {
     store: Store,
     power: CancellationToken,
+    /// Starts of its computer before this one.
+    starts: u64,
+    /// Writes it has acknowledged.
+    acknowledged: Arc<AtomicU64>,
     bug: Option<Bug>,
 }
 
 impl Api {
     /// A store that runs while `power` is not cancelled.
-    pub fn new(store: Store, power: CancellationToken, bug: Option<Bug>) -> Self {
-        Self { store, power, bug }
+    pub fn new(store: Store, power: CancellationToken, starts: u64, bug: Option<Bug>) -> Self {
+        Self { store, power, starts, acknowledged: Arc::default(), bug }
+    }
+
+    /// What it has come to: its newest revision, the oldest it remembers, the hash of its state.
+    pub fn state(&self) -> (u64, u64, String) {
+        let hash = self.store.hash().to_string();
+        (self.store.view().revision().0, self.store.oldest().0, hash[..16].to_owned())
+    }
+
+    /// The members it knows.
+    pub fn members(&self) -> Vec<MemberInfo> {
+        self.store.members()
+    }
+
+    /// Makes somebody a voter.
+    pub async fn admit(&self, member: u64, address: String) -> &'static str {
+        self.changed(self.store.admit(MemberId(member), address)).await
+    }
+
+    /// Removes a member.
+    pub async fn remove(&self, member: u64) -> &'static str {
+        self.changed(self.store.remove(MemberId(member))).await
+    }
+
+    /// What came of a change of members, in words that are the same for the same seed.
+    async fn changed(&self, change: impl Future<Output = Result<(), MembershipError>>) -> &'static str {
+        match self.power.run_until_cancelled(change).await {
+            None => "power",
+            Some(Ok(())) => "done",
+            Some(Err(MembershipError::NotLeader { .. })) => "not the leader",
+            Some(Err(MembershipError::Behind { .. })) => "behind",
+            Some(Err(MembershipError::Taken { .. })) => "taken",
+            Some(Err(MembershipError::Last { .. })) => "the last",
+            Some(Err(MembershipError::Unknown { .. })) => "unknown",
+        }
+    }
+
+    /// Lets another member lead.
+    pub async fn hand_over(&self) -> bool {
+        self.power.run_until_cancelled(self.store.hand_over()).await.unwrap_or(false)
     }
 
     /// Cancelled when the power goes.
@@ -70,10 +117,7 @@ impl Api {
                 Ok(view) => self.halved(listed(&view, resource)),
                 Err(why) => Answer::Failed(why),
             },
-            Action::ListAt(resource, at) => match self.store.view_at(Revision(*at)) {
-                Ok(view) => self.halved(listed(&view, resource)),
-                Err(Compacted { oldest }) => Answer::Compacted { oldest: oldest.0 },
-            },
+            Action::ListAt(resource, at) => self.list_at(resource, Revision(*at)).await,
             Action::Compact(at) => match self.store.compact(Revision(*at)).await {
                 Ok(()) => Answer::Done,
                 Err(_) => Answer::Failed("compaction"),
@@ -82,6 +126,17 @@ impl Api {
                 Ok(()) => Answer::Done,
                 Err(_) => Answer::Failed("snapshot"),
             },
+        }
+    }
+
+    /// Somebody has seen the revision, so this member will.
+    async fn list_at(&self, resource: &str, at: Revision) -> Answer {
+        if self.store.at_least(at).await.is_err() {
+            return Answer::Failed("stopped");
+        }
+        match self.store.view_at(at) {
+            Ok(view) => self.halved(listed(&view, resource)),
+            Err(Compacted { oldest }) => Answer::Compacted { oldest: oldest.0 },
         }
     }
 
@@ -97,9 +152,9 @@ impl Api {
         }
         match self.store.propose(transaction).await {
             Ok(Outcome::Applied { first, last, entries }) => {
-                let lag = u64::from(
-                    self.bug == Some(Bug::RevisionReused) && call.is_multiple_of(20) && first.0 > 1,
-                );
+                let is_first = self.acknowledged.fetch_add(1, Ordering::Relaxed) == 0;
+                let reuses = self.bug == Some(Bug::RevisionReused) && self.starts > 0;
+                let lag = u64::from(reuses && is_first && first.0 > 1);
                 let mut versions: Vec<Version> =
                     entries.iter().map(|entry| translate::version(entry)).collect();
                 versions.iter_mut().for_each(|version| version.revision -= lag);
@@ -130,6 +185,9 @@ impl Api {
     async fn newest(&self) -> Result<View, &'static str> {
         if self.bug == Some(Bug::ReadsNeedDisk) && self.store.term().is_none() {
             return Err("the disk has failed");
+        }
+        if self.bug == Some(Bug::FollowerReadsStale) && self.store.term().is_none() {
+            return Ok(self.store.view());
         }
         let view = self.store.linearizable().await.map_err(|error| match error {
             ReadError::NoLeader => "no leader",

@@ -1,4 +1,5 @@
-//! Bugs put in on purpose, around the store: on its disk, or between it and its clients.
+//! Bugs put in on purpose, around the store: on its disk, on its network, or
+//! between it and its clients.
 //!
 //! A check that has never fired proves nothing. Each bug here breaks one promise, and a test asserts
 //! that the check of that promise finds it. None of them is in the store itself.
@@ -18,8 +19,16 @@ pub enum Bug {
     WatchReorders,
     /// A watch says it is further than it is.
     ProgressAhead,
-    /// Tells a writer the revision of the write before.
+    /// Gives the first write after a restart the revision of the one before.
     RevisionReused,
+    /// Commits what no quorum has: a member that is not reached counts as one that has it.
+    VisibleBeforeCommit,
+    /// Answers reads on a follower without asking the leader.
+    FollowerReadsStale,
+    /// A snapshot for another member has no history.
+    SnapshotForgets,
+    /// Ignores preconditions when it reads its log after a restart.
+    ReplayUnguarded,
     /// Ignores preconditions.
     GuardsIgnored,
     /// Refuses what it should apply.
@@ -51,6 +60,10 @@ impl Bug {
             Self::WatchSkips | Self::WatchRepeats | Self::WatchReorders => &["watch loses nothing"],
             Self::ProgressAhead => &["bookmarks"],
             Self::RevisionReused => &["one revision per change"],
+            Self::VisibleBeforeCommit => &["acknowledged stays", "durable before visible"],
+            Self::FollowerReadsStale => &["linearizable reads"],
+            Self::SnapshotForgets => &["history survives"],
+            Self::ReplayUnguarded => &["preconditions decide at apply", "deterministic apply"],
             Self::GuardsIgnored | Self::RefusesWrongly => &["preconditions decide at apply"],
             Self::FenceIgnored => &["fenced"],
             Self::ReadsStale => &["linearizable reads"],

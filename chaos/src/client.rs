@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::computer::Computer;
+use crate::api::Api;
+use crate::cluster::Cluster;
 use crate::plan::Plan;
 use crate::seed::Stream;
 use crate::trace::{Event, Recorder};
@@ -27,8 +28,8 @@ const CALM_TRIES_MAX: u32 = 8;
 /// Who everybody is in the same run with.
 #[derive(Debug, Clone)]
 pub struct Company {
-    /// The computer called.
-    pub computer: Computer,
+    /// The computers called.
+    pub cluster: Cluster,
     /// Where to write what happens.
     pub recorder: Recorder,
     /// The plan of the run.
@@ -59,13 +60,16 @@ pub struct Client {
     number: u64,
     draw: Stream,
     knowledge: Knowledge,
+    /// The computer it calls.
+    at: usize,
 }
 
 impl Client {
     /// A client that knows nothing.
     pub fn new(company: &Company, number: u64) -> Self {
-        let draw = company.seed.named("client", number);
-        Self { company: company.clone(), number, draw, knowledge: Knowledge::default() }
+        let mut draw = company.seed.named("client", number);
+        let at = company.any_computer(&mut draw);
+        Self { company: company.clone(), number, draw, knowledge: Knowledge::default(), at }
     }
 
     /// Calls whatever comes to its mind until faults are over; then writes a little more, which must
@@ -76,12 +80,16 @@ impl Client {
             let deadline = self.deadline();
             let calm = self.company.calm.clone();
             let working = async {
-                let api = self.company.computer.api().await;
-                workload::action(&mut self.draw, &self.knowledge, self.company.next_call(), api.term())
+                let (at, api) = self.company.cluster.api(self.at).await;
+                let (call, term) = (self.company.next_call(), self.company.cluster.term());
+                let (call, action) = workload::action(&mut self.draw, &self.knowledge, call, term);
+                (at, api, call, action)
             };
-            // The store may be down until faults are over.
-            let Some((call, action)) = calm.run_until_cancelled(working).await else { break };
-            self.call(call, &action, deadline).await;
+            // The stores may be down until faults are over.
+            let Some((at, api, call, action)) = calm.run_until_cancelled(working).await else { break };
+            self.at = at;
+            let answer = self.call_on(&api, call, &action, deadline).await;
+            self.move_on(&answer);
         }
         for _ in 0..CALM_WRITES {
             self.write_in_calm().await;
@@ -96,21 +104,42 @@ impl Client {
             if matches!(answer, Answer::Applied { .. }) {
                 return;
             }
+            self.move_on(&answer);
             sleep(Duration::from_secs(1)).await;
         }
         let what = format!("client {} writes in calm and is not answered", self.number);
         self.company.recorder.record(Event::Overdue(what));
     }
 
-    /// Calls and remembers.
+    /// Calls whoever is there and remembers.
     pub async fn call(&mut self, call: u32, action: &Action, deadline: Duration) -> Answer {
-        let api = self.company.computer.api().await;
+        let (at, api) = self.company.cluster.api(self.at).await;
+        self.at = at;
+        self.call_on(&api, call, action, deadline).await
+    }
+
+    /// Calls a store on the computer it is at.
+    pub async fn call_on(&mut self, api: &Api, call: u32, action: &Action, deadline: Duration) -> Answer {
         let recorder = &self.company.recorder;
-        recorder.record(Event::Called { call, client: self.number, action: action.clone() });
+        let (client, computer) = (self.number, self.at);
+        recorder.record(Event::Called { call, client, computer, action: action.clone() });
         let answer = api.call(call, action, deadline).await;
         recorder.record(Event::Answered { call, answer: answer.clone() });
         self.knowledge.learn(action, &answer);
         answer
+    }
+
+    /// Goes to a computer.
+    pub fn go(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// Looks for a better member after a bad answer, and now and then for no reason.
+    fn move_on(&mut self, answer: &Answer) {
+        let bad = matches!(answer, Answer::Unknown | Answer::NotAppended(_) | Answer::Failed(_));
+        if self.draw.percent(if bad { 70 } else { 5 }) {
+            self.at = self.company.any_computer(&mut self.draw);
+        }
     }
 
     /// Mostly long; sometimes so short that the client is gone before the answer.
@@ -120,6 +149,12 @@ impl Client {
 }
 
 impl Company {
+    /// The number of some computer.
+    pub fn any_computer(&self, draw: &mut Stream) -> usize {
+        let last = self.cluster.computers().len() as u64 - 1;
+        usize::try_from(draw.within(0..=last)).expect("an index into memory")
+    }
+
     /// The number of the next call.
     pub fn next_call(&self) -> u32 {
         self.calls.fetch_add(1, Ordering::Relaxed)

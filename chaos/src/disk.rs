@@ -9,6 +9,7 @@ use raft_store::log::{Fault, FaultyBackend, FaultyDisk, LogBackend, LogStats, Op
 use tokio_util::sync::CancellationToken;
 
 use crate::bugs::Bug;
+use crate::forgery;
 
 /// The disk. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -133,7 +134,11 @@ impl LogBackend for Backend {
     }
 
     fn load(&mut self) -> io::Result<Recovered> {
-        self.inner.load()
+        let mut recovered = self.inner.load()?;
+        if self.disk.bug == Some(Bug::ReplayUnguarded) {
+            recovered.records = recovered.records.into_iter().map(forgery::unguarded).collect();
+        }
+        Ok(recovered)
     }
 
     fn stats(&self) -> LogStats {

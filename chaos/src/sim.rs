@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::runtime::{Builder, RngSeed};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bugs::Bug;
 use crate::check::{self, Violation};
 use crate::client::{Client, Company};
-use crate::computer::Computer;
+use crate::cluster::Cluster;
 use crate::nemesis;
 use crate::plan::Plan;
 use crate::seed::Stream;
@@ -28,8 +28,17 @@ use crate::words::{Action, Answer, RESOURCES, Scope};
 use crate::workload;
 
 /// How long everything may take once faults are over. A disk is opened again after 2 s, an open that
-/// failed is tried again after 2 s more.
-const CALM_MAX: Duration = Duration::from_secs(60);
+/// failed is tried again after 2 s more; a newcomer may take half a minute to catch up.
+const CALM_MAX: Duration = Duration::from_secs(120);
+
+/// How long one call may take in calm before it is made anew.
+const CALM_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether all agree.
+const AGREE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The client that looks at the end.
+const AUDITOR: u64 = 99;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -62,7 +71,7 @@ pub fn run(seed: u64, bug: Option<Bug>) -> Run {
     let plan = Arc::new(Plan::of(&stream));
     let trace = runtime.block_on(play(stream, plan.clone(), bug));
     drop(runtime);
-    let mut violations = check::all(&trace, plan.limits.history_changes_max as u64);
+    let mut violations = check::all(&trace, &plan);
     let panics = PANICS.take();
     violations.extend(panics.into_iter().map(|text| Violation { promise: "no panic", at: None, text }));
     Run { seed, trace, violations }
@@ -97,11 +106,11 @@ pub fn run_all(seeds: RangeInclusive<u64>, bug: Option<Bug>, mut take: impl FnMu
 
 async fn play(seed: Stream, plan: Arc<Plan>, bug: Option<Bug>) -> Vec<Timed> {
     let recorder = Recorder::begin();
-    let computer = Computer::new(recorder.clone(), plan.clone(), &seed, bug);
-    tokio::spawn(computer.clone().run());
+    let cluster = Cluster::new(&recorder, &plan, &seed, bug);
+    cluster.start();
     let calm = CancellationToken::new();
     let company = Company {
-        computer: computer.clone(),
+        cluster: cluster.clone(),
         recorder: recorder.clone(),
         plan: plan.clone(),
         seed,
@@ -112,11 +121,13 @@ async fn play(seed: Stream, plan: Arc<Plan>, bug: Option<Bug>) -> Vec<Timed> {
     let watchers = watchers(&company);
     let clients: Vec<JoinHandle<()>> =
         (0..plan.clients).map(|number| tokio::spawn(Client::new(&company, number).run())).collect();
-    nemesis::storm(&computer, &plan, &recorder).await;
+    nemesis::storm(&cluster, &plan, &recorder).await;
     calm.cancel();
-    let settled = timeout(CALM_MAX, settle(&company, clients, watchers)).await;
+    let mut doing = "clients";
+    let settled = timeout(CALM_MAX, settle(&company, clients, watchers, &mut doing)).await;
     if settled.is_err() {
-        recorder.record(Event::Overdue("the run does not come to an end in calm".into()));
+        recorder.record(Event::Overdue(format!("the run does not come to an end in calm: {doing}")));
+        nemesis::tell_states(&cluster, &recorder);
     }
     recorder.record(Event::Over);
     recorder.events()
@@ -136,29 +147,81 @@ fn watchers(company: &Company) -> Vec<watch::Receiver<u64>> {
     all.map(start).collect()
 }
 
-/// Lets the clients finish, cuts the power once more, reads everything and waits for the watchers.
-async fn settle(company: &Company, clients: Vec<JoinHandle<()>>, watchers: Vec<watch::Receiver<u64>>) {
+/// Lets the clients finish, cuts the power of everything once more, writes and reads through every member
+/// and waits until all agree and every watcher has seen it.
+async fn settle(
+    company: &Company,
+    clients: Vec<JoinHandle<()>>,
+    watchers: Vec<watch::Receiver<u64>>,
+    doing: &mut &'static str,
+) {
     for client in clients {
         client.await.expect("clients do not panic: see the message above");
     }
-    // Whatever was acknowledged has to be on the disk by now.
-    company.computer.disk().cut(0);
+    // Whatever was acknowledged has to be on the disks by now.
+    for computer in company.cluster.computers() {
+        computer.disk().cut(0);
+    }
     tokio::task::yield_now().await;
+    let mut auditor = Client::new(company, AUDITOR);
+    let mut draw = company.seed.named("auditor", 0);
+    *doing = "writes through every member";
+    for number in 0..company.cluster.computers().len() {
+        let write = |call| Action::Write(workload::plain_write(&mut draw, call));
+        until(company, &mut auditor, number, write, |answer| matches!(answer, Answer::Applied { .. })).await;
+    }
+    *doing = "reads through every member";
     let mut newest = 0;
-    let mut reader = Client::new(company, 99);
-    for resource in RESOURCES {
-        loop {
-            let answer = reader.call(company.next_call(), &Action::List(resource), CALM_MAX).await;
+    for number in 0..company.cluster.computers().len() {
+        for resource in RESOURCES {
+            let list = |_| Action::List(resource);
+            let is_listed = |answer: &Answer| matches!(answer, Answer::Listed { .. });
+            let answer = until(company, &mut auditor, number, list, is_listed).await;
             if let Answer::Listed { at, .. } = answer {
                 newest = newest.max(at);
-                break;
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
+    *doing = "agreement";
+    while !agree(&company.cluster) {
+        sleep(AGREE_INTERVAL).await;
+    }
+    nemesis::tell_states(&company.cluster, &company.recorder);
+    *doing = "watchers";
     for mut reached in watchers {
         reached.wait_for(|revision| *revision >= newest).await.expect("watchers run for ever");
     }
+}
+
+/// Calls one computer until the answer is good.
+async fn until(
+    company: &Company,
+    auditor: &mut Client,
+    number: usize,
+    mut action: impl FnMut(u32) -> Action,
+    is_good: fn(&Answer) -> bool,
+) -> Answer {
+    loop {
+        if let Some(api) = company.cluster.computers()[number].running() {
+            auditor.go(number);
+            let call = company.next_call();
+            let answer = auditor.call_on(&api, call, &action(call), CALM_DEADLINE).await;
+            if is_good(&answer) {
+                return answer;
+            }
+        }
+        sleep(AGREE_INTERVAL).await;
+    }
+}
+
+/// Whether the members are those that should be, and have come to the same.
+fn agree(cluster: &Cluster) -> bool {
+    let states = cluster.computers().iter().map(|computer| Some(computer.running()?.state()));
+    let states: Vec<_> = states.collect();
+    let is_alone = states.len() == 1;
+    states[0].is_some()
+        && states.windows(2).all(|pair| pair[0] == pair[1])
+        && (is_alone || cluster.is_settled())
 }
 
 thread_local! {

@@ -14,18 +14,50 @@ use crate::words::{Action, Answer, Scope, Seen};
 pub enum Event {
     /// The computer is on and the store can be read.
     Booted {
+        /// Which.
+        computer: usize,
+        /// The member on it.
+        member: u64,
         /// The newest revision.
         revision: u64,
     },
     /// The store did not open; it will be tried again.
-    BootFailed(String),
-    /// This member leads in a term.
+    BootFailed {
+        /// Whose.
+        computer: usize,
+        /// Why.
+        why: String,
+    },
+    /// A member leads in a term.
     Leads {
+        /// Whose.
+        computer: usize,
         /// The term.
         term: u64,
     },
-    /// This member leads no more.
-    LeadsNot,
+    /// A member leads no more.
+    LeadsNot {
+        /// Whose.
+        computer: usize,
+    },
+    /// What a member has come to.
+    State {
+        /// Whose.
+        computer: usize,
+        /// Its newest revision.
+        revision: u64,
+        /// The oldest it remembers.
+        oldest: u64,
+        /// The hash of its state.
+        hash: String,
+    },
+    /// Others should be the members from now on.
+    Wanted {
+        /// Who.
+        members: Vec<u64>,
+    },
+    /// The operator changes the members, or hears what came of it.
+    Operator(String),
     /// The nemesis acted.
     Fault {
         /// What it did.
@@ -33,8 +65,11 @@ pub enum Event {
         /// Whether it took effect.
         effect: Effect,
     },
-    /// The computer is without power: nothing is heard of calls under way.
-    PowerLost,
+    /// A computer is without power: nothing is heard of calls under way.
+    PowerLost {
+        /// Which.
+        computer: usize,
+    },
     /// Faults are over.
     Calm,
     /// A client calls.
@@ -43,6 +78,8 @@ pub enum Event {
         call: u32,
         /// Who calls.
         client: u64,
+        /// Whom.
+        computer: usize,
         /// For what.
         action: Action,
     },
@@ -59,6 +96,8 @@ pub enum Event {
         watch: u32,
         /// Who watches.
         watcher: u64,
+        /// Where.
+        computer: usize,
         /// What.
         scope: Scope,
         /// From where.
@@ -68,6 +107,8 @@ pub enum Event {
     WatchRefused {
         /// Who wanted to watch.
         watcher: u64,
+        /// Where.
+        computer: usize,
         /// From where.
         after: u64,
         /// The oldest revision that would have been possible.
@@ -157,20 +198,29 @@ impl fmt::Display for Timed {
 impl fmt::Display for Event {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Booted { revision } => write!(formatter, "computer  booted at {revision}"),
-            Self::BootFailed(why) => write!(formatter, "computer  boot failed: {why}"),
-            Self::Leads { term } => write!(formatter, "computer  leads in term {term}"),
-            Self::LeadsNot => write!(formatter, "computer  leads no more"),
-            Self::Fault { fault, effect } => write!(formatter, "nemesis   {fault}: {effect:?}"),
-            Self::PowerLost => write!(formatter, "computer  power lost"),
-            Self::Calm => write!(formatter, "nemesis   calm"),
-            Self::Called { call, client, action } => write!(formatter, "client {client}  #{call} {action}"),
-            Self::Answered { call, answer } => write!(formatter, "          #{call} {answer}"),
-            Self::WatchOpened { watch, watcher, scope, after } => {
-                write!(formatter, "watcher {watcher} ~{watch} {scope} after {after}")
+            Self::Booted { computer, member, revision } => {
+                write!(formatter, "computer {computer} booted as member {member} at {revision}")
             }
-            Self::WatchRefused { watcher, after, oldest } => {
-                write!(formatter, "watcher {watcher} refused after {after}, oldest is {oldest}")
+            Self::BootFailed { computer, why } => write!(formatter, "computer {computer} boot failed: {why}"),
+            Self::Leads { computer, term } => write!(formatter, "computer {computer} leads in term {term}"),
+            Self::LeadsNot { computer } => write!(formatter, "computer {computer} leads no more"),
+            Self::State { computer, revision, oldest, hash } => {
+                write!(formatter, "computer {computer} is at {revision}, oldest {oldest}, hash {hash}")
+            }
+            Self::Wanted { members } => write!(formatter, "nemesis   members should be {members:?}"),
+            Self::Operator(what) => write!(formatter, "operator  {what}"),
+            Self::Fault { fault, effect } => write!(formatter, "nemesis   {fault}: {effect:?}"),
+            Self::PowerLost { computer } => write!(formatter, "computer {computer} power lost"),
+            Self::Calm => write!(formatter, "nemesis   calm"),
+            Self::Called { call, client, computer, action } => {
+                write!(formatter, "client {client}  #{call} at {computer}: {action}")
+            }
+            Self::Answered { call, answer } => write!(formatter, "          #{call} {answer}"),
+            Self::WatchOpened { watch, watcher, computer, scope, after } => {
+                write!(formatter, "watcher {watcher} ~{watch} at {computer}: {scope} after {after}")
+            }
+            Self::WatchRefused { watcher, computer, after, oldest } => {
+                write!(formatter, "watcher {watcher} refused at {computer} after {after}, oldest is {oldest}")
             }
             Self::Delivered { watch, changes } => {
                 write!(formatter, "          ~{watch}")?;

@@ -50,17 +50,18 @@ impl Watcher {
     pub async fn run(mut self) {
         let mut after = 0;
         loop {
-            let api = self.company.computer.api().await;
+            let wish = self.company.any_computer(&mut self.draw);
+            let (computer, api) = self.company.cluster.api(wish).await;
             match api.watch(&self.scope, after) {
                 Ok(watch) => {
                     let number = self.company.next_watch();
                     let (watcher, scope) = (self.number, self.scope);
-                    self.record(Event::WatchOpened { watch: number, watcher, scope, after });
+                    self.record(Event::WatchOpened { watch: number, watcher, computer, scope, after });
                     self.told = after;
                     after = self.follow(watch, number, after).await;
                 }
                 Err(oldest) => {
-                    self.record(Event::WatchRefused { watcher: self.number, after, oldest });
+                    self.record(Event::WatchRefused { watcher: self.number, computer, after, oldest });
                     after = self.list_again(after).await;
                 }
             }

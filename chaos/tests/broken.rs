@@ -5,7 +5,7 @@ use chaos::sim;
 use clap::ValueEnum as _;
 
 /// Seeds a bug may take to be found.
-const SEEDS_MAX: u64 = 40;
+const SEEDS_MAX: u64 = 60;
 
 /// Returns the seed in which a check of a promise that the bug breaks fires.
 fn found(bug: Bug) -> Option<u64> {

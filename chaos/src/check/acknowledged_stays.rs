@@ -24,7 +24,9 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
             for (step, revision) in write.steps.iter().zip(*first..) {
                 let place = step.place();
                 let found = items.iter().find(|(at, _)| at == place).map(|(_, version)| *version);
-                if place.resource == resource && !stays(timeline, step, revision, found) {
+                if place.resource == resource
+                    && !stays(timeline, place, matches!(step, Step::Delete(_)), revision, found)
+                {
                     let found = found.map_or("nothing".into(), |found| found.to_string());
                     let text =
                         format!("#{} wrote {place} at {revision}, in the end there is {found}", call.number);
@@ -36,31 +38,37 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A list, and where in the trace it was answered.
-type List<'a> = (usize, &'a [(Place, Version)]);
+/// A list, and where in the trace it was asked for.
+pub(super) type List<'a> = (usize, &'a [(Place, Version)]);
 
 /// The last list of each resource.
-fn last_lists(timeline: &Timeline) -> BTreeMap<&'static str, List<'_>> {
+pub(super) fn last_lists(timeline: &Timeline) -> BTreeMap<&'static str, List<'_>> {
     let mut last: BTreeMap<&'static str, List<'_>> = BTreeMap::new();
     for call in timeline.calls.values() {
-        let (Action::List(resource), Some((index, Answer::Listed { items, .. }))) =
-            (&call.action, &call.answer)
+        let (Action::List(resource), Some((_, Answer::Listed { items, .. }))) = (&call.action, &call.answer)
         else {
             continue;
         };
-        if last.get(resource).is_none_or(|(before, _)| before < index) {
-            last.insert(resource, (*index, items.as_slice()));
+        if last.get(resource).is_none_or(|(before, _)| *before < call.called) {
+            last.insert(resource, (call.called, items.as_slice()));
         }
     }
     last
 }
 
-fn stays(timeline: &Timeline, step: &Step, revision: u64, found: Option<Version>) -> bool {
-    match (step, found) {
-        (Step::Put(..), Some(found)) => found.revision >= revision,
-        (Step::Delete(_), Some(found)) => found.revision > revision,
-        (Step::Delete(_), None) => true,
-        (Step::Put(place, _), None) => {
+/// Whether what was written at a revision, or something newer, is there in the end.
+pub(super) fn stays(
+    timeline: &Timeline,
+    place: &Place,
+    is_deleted: bool,
+    revision: u64,
+    found: Option<Version>,
+) -> bool {
+    match (is_deleted, found) {
+        (false, Some(found)) => found.revision >= revision,
+        (true, Some(found)) => found.revision > revision,
+        (true, None) => true,
+        (false, None) => {
             let mut later = timeline.facts.range(revision + 1..);
             later.any(|(_, fact)| fact.place == *place && fact.deleted)
                 || timeline.blind_within(revision, u64::MAX)

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::watches::{Said, Segment, segments};
+use super::watches::{Said, Segment};
 use super::{Evidence, Finding, Timeline};
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
-    segments(evidence).iter().flat_map(|segment| told(&evidence.timeline, segment)).collect()
+    evidence.segments.iter().flat_map(|segment| told(&evidence.timeline, segment)).collect()
 }
 
 fn told(timeline: &Timeline, segment: &Segment) -> Vec<Finding> {

@@ -5,6 +5,7 @@
 
 mod acknowledged_stays;
 mod bookmarks;
+mod deterministic_apply;
 mod durable_before_visible;
 mod fenced;
 mod history_survives;
@@ -24,6 +25,9 @@ use std::fmt;
 
 pub use timeline::{Call, Fact, Known, Timeline};
 
+use watches::{Segment, segments};
+
+use crate::plan::Plan;
 use crate::trace::Timed;
 
 /// Something that should not have happened.
@@ -51,13 +55,21 @@ type Finding = (usize, String);
 struct Evidence<'a> {
     trace: &'a [Timed],
     timeline: Timeline,
-    /// Changes the store may forget no fewer than, unless it is told to.
-    history_changes_max: u64,
+    plan: &'a Plan,
+    /// Every watch, with what it said.
+    segments: Vec<Segment>,
+}
+
+impl Evidence<'_> {
+    /// Whether there is one member only, which can answer alone.
+    fn is_sole(&self) -> bool {
+        self.plan.members == 1
+    }
 }
 
 type Check = fn(&Evidence<'_>) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 15] = [
     ("durable before visible", durable_before_visible::check),
     ("acknowledged stays", acknowledged_stays::check),
     ("prefix", prefix::check),
@@ -65,6 +77,7 @@ const CHECKS: [(&str, Check); 14] = [
     ("no half transaction", no_half_transaction::check),
     ("preconditions decide at apply", preconditions_decide_at_apply::check),
     ("fenced", fenced::check),
+    ("deterministic apply", deterministic_apply::check),
     ("watch loses nothing", watch_loses_nothing::check),
     ("bookmarks", bookmarks::check),
     ("history survives", history_survives::check),
@@ -75,8 +88,8 @@ const CHECKS: [(&str, Check); 14] = [
 ];
 
 /// Judges a trace.
-pub fn all(trace: &[Timed], history_changes_max: u64) -> Vec<Violation> {
-    let evidence = Evidence { trace, timeline: Timeline::of(trace), history_changes_max };
+pub fn all(trace: &[Timed], plan: &Plan) -> Vec<Violation> {
+    let evidence = Evidence { trace, timeline: Timeline::of(trace), plan, segments: segments(trace) };
     let found = |(promise, check): &(&'static str, Check)| {
         let promise = *promise;
         let violation = move |(at, text)| Violation { promise, at: Some(at), text };

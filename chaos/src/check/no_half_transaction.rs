@@ -20,7 +20,9 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for (index, timed) in evidence.trace.iter().enumerate() {
         findings.extend(match &timed.event {
-            Event::Booted { revision } => cut(index, *revision, "the boot's revision"),
+            Event::Booted { revision, .. } => cut(index, *revision, "the boot's revision"),
+            Event::State { revision, oldest, .. } => cut(index, *revision, "the newest revision")
+                .or_else(|| cut(index, *oldest, "the oldest revision")),
             Event::WatchRefused { oldest, .. } => cut(index, *oldest, "the oldest revision"),
             Event::Answered { answer, .. } => match answer {
                 Answer::Found { at, .. } | Answer::Listed { at, .. } => {

@@ -1,7 +1,6 @@
 //! *one revision per change*: each change has a revision of its own, without gaps, growing in real time;
 //! a transaction is a contiguous range. Across restarts too.
 
-use super::watches::segments;
 use super::{Call, Evidence, Finding, Timeline};
 use crate::words::{Answer, RESOURCES, Scope};
 
@@ -29,7 +28,7 @@ fn acknowledged(timeline: &Timeline, call: &Call) -> Option<Finding> {
 
 /// Revisions that watches of every resource passed without a change.
 fn gaps(evidence: &Evidence<'_>) -> Vec<Finding> {
-    let segments = segments(evidence);
+    let segments = &evidence.segments;
     let passed = |resource, revision| {
         segments.iter().any(|segment| {
             segment.scope == Scope::Resource(resource)

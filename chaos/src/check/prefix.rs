@@ -8,7 +8,7 @@ use crate::trace::Event;
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let damaged = evidence.trace.iter().enumerate().filter_map(|(index, timed)| match &timed.event {
-        Event::BootFailed(why) if why == "damaged" => Some((index, "the log is damaged".to_owned())),
+        Event::BootFailed { why, .. } if why == "damaged" => Some((index, "the log is damaged".to_owned())),
         _ => None,
     });
     damaged.collect()

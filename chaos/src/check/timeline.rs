@@ -27,6 +27,8 @@ pub struct Fact {
 pub struct Call {
     /// Its number.
     pub number: u32,
+    /// Which computer was asked.
+    pub computer: usize,
     /// What was asked for.
     pub action: Action,
     /// Where in the trace it began.
@@ -171,9 +173,9 @@ impl Timeline {
 
     fn take_call(&mut self, index: usize, event: &Event) {
         match event {
-            Event::Called { call, action, .. } => {
-                let (number, action) = (*call, action.clone());
-                self.calls.insert(number, Call { number, action, called: index, answer: None });
+            Event::Called { call, computer, action, .. } => {
+                let (number, computer, action) = (*call, *computer, action.clone());
+                self.calls.insert(number, Call { number, computer, action, called: index, answer: None });
             }
             Event::Answered { call, answer } => {
                 if let Some(call) = self.calls.get_mut(call) {
@@ -192,7 +194,9 @@ impl Timeline {
                 changes.iter().for_each(|seen| self.take_seen(index, seen));
                 changes.iter().map(|seen| seen.revision).max().unwrap_or(0)
             }
-            Event::Progress { revision, .. } | Event::Booted { revision } => *revision,
+            Event::Progress { revision, .. }
+            | Event::Booted { revision, .. }
+            | Event::State { revision, .. } => *revision,
             _ => 0,
         }
     }

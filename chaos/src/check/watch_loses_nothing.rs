@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::watches::{Said, Segment, segments};
+use super::watches::{Said, Segment};
 use super::{Evidence, Finding, Timeline};
 use crate::words::Seen;
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
-    segments(evidence).iter().flat_map(|segment| watched(&evidence.timeline, segment)).collect()
+    evidence.segments.iter().flat_map(|segment| watched(&evidence.timeline, segment)).collect()
 }
 
 fn watched(timeline: &Timeline, segment: &Segment) -> Vec<Finding> {

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Evidence;
-use crate::trace::Event;
+use crate::trace::{Event, Timed};
 use crate::words::{Scope, Seen};
 
 /// One watch, from its beginning to its end.
@@ -37,9 +36,9 @@ impl Segment {
 }
 
 /// Every watch of the trace.
-pub(super) fn segments(evidence: &Evidence<'_>) -> Vec<Segment> {
+pub(super) fn segments(trace: &[Timed]) -> Vec<Segment> {
     let mut segments: BTreeMap<u32, Segment> = BTreeMap::new();
-    for (index, timed) in evidence.trace.iter().enumerate() {
+    for (index, timed) in trace.iter().enumerate() {
         let (watch, said) = match &timed.event {
             Event::WatchOpened { watch, scope, after, .. } => {
                 let (watch, scope, after) = (*watch, *scope, *after);
