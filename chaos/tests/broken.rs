@@ -4,19 +4,26 @@ use chaos::bugs::Bug;
 use chaos::sim;
 use clap::ValueEnum as _;
 
-/// Seeds a bug may take to be found.
-const SEEDS_MAX: u64 = 60;
+/// The seed in which a bug was found, kept so that it is found again. After a change of the plan or the workload
+/// `cargo run -p chaos -- sim --bug BUG --seeds 1..40` finds another one.
+const fn seed(bug: Bug) -> u64 {
+    match bug {
+        Bug::UnknownRepeated | Bug::FollowerReadsStale => 2,
+        Bug::ReadsNeedDisk => 4,
+        Bug::SnapshotForgets => 5,
+        Bug::VisibleBeforeCommit => 9,
+        _ => 1,
+    }
+}
 
-/// Returns the seed in which a check of a promise that the bug breaks fires.
-fn found(bug: Bug) -> Option<u64> {
-    (1..=SEEDS_MAX).find(|seed| {
-        let violations = sim::run(*seed, Some(bug)).violations;
-        violations.iter().any(|violation| bug.breaks().contains(&violation.promise))
-    })
+/// Whether a check of a promise that the bug breaks fires.
+fn is_found(bug: Bug) -> bool {
+    let violations = sim::run(seed(bug), Some(bug)).violations;
+    violations.iter().any(|violation| bug.breaks().contains(&violation.promise))
 }
 
 #[test]
 fn every_bug_is_found_by_the_check_of_what_it_breaks() {
-    let missed: Vec<&Bug> = Bug::value_variants().iter().filter(|bug| found(**bug).is_none()).collect();
-    assert!(missed.is_empty(), "{missed:?}: not found in {SEEDS_MAX} seeds");
+    let missed: Vec<&Bug> = Bug::value_variants().iter().filter(|bug| !is_found(**bug)).collect();
+    assert!(missed.is_empty(), "{missed:?}: not found in their seeds");
 }
