@@ -2,6 +2,8 @@
 //!
 //! CPU time and switches of threads are those of the whole process, sled's threads included.
 
+#![expect(clippy::print_stdout, reason = "the report is what this program is for")]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
