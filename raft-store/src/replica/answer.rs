@@ -91,11 +91,14 @@ impl Member {
         let commands: Result<Vec<Command>, _> =
             request.commands.into_iter().map(mvcc::wire::read_command).collect();
         let commands = commands.map_err(malformed)?;
+        // Noted whoever leads. Else a copy could be taken after the first was told that nothing was appended, or be told
+        // so after the first was taken: and its sender would propose it again.
+        let is_new = self.arrivals().is_new(request.sender, request.sequence);
         let leads = self.leads().is_some_and(|term| term.0 == request.term);
-        let outcomes = if !leads {
-            commands.iter().map(|_| not_leader(self.leader_id())).collect()
-        } else if !self.arrivals().is_new(request.sender, request.sequence) {
+        let outcomes = if !is_new {
             commands.iter().map(|_| outcome(wire::propose_outcome::Outcome::Unknown(true))).collect()
+        } else if !leads {
+            commands.iter().map(|_| not_leader(self.leader_id())).collect()
         } else {
             join_all(commands.into_iter().map(|command| self.take_one(command))).await
         };

@@ -12,6 +12,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub(crate) enum Snapshots {
 #[derive(Debug, Clone)]
 pub(crate) enum Image {
     File(PathBuf),
+    /// From another member, not installed yet.
+    Spooled(Arc<Spooled>),
     Memory(Bytes),
     Frozen(Box<Contents>),
 }
@@ -67,6 +70,7 @@ impl Image {
     pub(crate) fn reader(&self) -> io::Result<Box<dyn Read + Send>> {
         match self {
             Self::File(path) => Ok(Box::new(BufReader::new(File::open(path)?))),
+            Self::Spooled(spooled) => Ok(Box::new(BufReader::new(File::open(&spooled.0)?))),
             Self::Memory(bytes) => Ok(Box::new(io::Cursor::new(bytes.clone()))),
             Self::Frozen(contents) => {
                 let mut bytes = Vec::new();
@@ -80,7 +84,7 @@ impl Image {
     pub(crate) fn load(&self) -> io::Result<Contents> {
         match self {
             Self::Frozen(contents) => Ok((**contents).clone()),
-            Self::File(_) | Self::Memory(_) => decode(self.reader()?),
+            Self::File(_) | Self::Spooled(_) | Self::Memory(_) => decode(self.reader()?),
         }
     }
 
@@ -96,23 +100,33 @@ impl Image {
     }
 }
 
-/// A snapshot that arrives from another member, piece by piece. What is not finished is removed at the next start.
+/// The file of a snapshot that came from another member. It goes with its last holder, unless it was installed.
+#[derive(Debug)]
+pub(crate) struct Spooled(PathBuf);
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        // An installed one has another name by now, which no later one gets.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Tells the files of arriving snapshots apart: one may begin to arrive while the one before it is being installed.
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
+
+/// A snapshot that arrives from another member, piece by piece. What a crash leaves is removed at the next start.
 pub(crate) enum Incoming {
-    File(PathBuf, BufWriter<File>),
+    File(Spooled, BufWriter<File>),
     Memory(Vec<u8>),
 }
 
 impl Incoming {
     pub(crate) fn new(snapshots: &Snapshots) -> io::Result<Self> {
         let Snapshots::Dir(dir) = snapshots else { return Ok(Self::Memory(Vec::new())) };
-        // One at a time is installed; an older one that nobody waits for any more is overwritten.
-        let path = dir.join("incoming").with_extension(UNFINISHED);
-        fs::remove_file(&path).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        })?;
+        let number = ARRIVED.fetch_add(1, Ordering::Relaxed);
+        let path = dir.join(format!("incoming-{number}")).with_extension(UNFINISHED);
         let file = File::options().write(true).create_new(true).open(&path)?;
-        Ok(Self::File(path, BufWriter::new(file)))
+        Ok(Self::File(Spooled(path), BufWriter::new(file)))
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -125,9 +139,9 @@ impl Incoming {
     /// Everything has arrived.
     pub(crate) fn finish(self) -> io::Result<Image> {
         match self {
-            Self::File(path, file) => {
+            Self::File(spooled, file) => {
                 file.into_inner()?.sync_all()?;
-                Ok(Image::File(path))
+                Ok(Image::Spooled(Arc::new(spooled)))
             }
             Self::Memory(all) => Ok(Image::Memory(all.into())),
         }
@@ -173,7 +187,7 @@ impl Snapshots {
         match self.newest() {
             Ok(Some(Image::File(path))) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
             Ok(Some(Image::Memory(bytes))) => bytes.len() as u64,
-            Ok(Some(Image::Frozen(_)) | None) | Err(_) => 0,
+            Ok(Some(Image::Spooled(_) | Image::Frozen(_)) | None) | Err(_) => 0,
         }
     }
 
@@ -195,12 +209,12 @@ impl Snapshots {
         if let (Self::Dir(dir), Image::File(path)) = (self, image)
             && path.parent() == Some(dir)
         {
-            if path.extension().is_none_or(|extension| extension != UNFINISHED) {
-                return Ok(image.clone());
-            }
-            // From another member: complete and on disk, see `Incoming`.
+            return Ok(image.clone());
+        }
+        if let (Self::Dir(dir), Image::Spooled(spooled)) = (self, image) {
+            // Complete and on disk, see `Incoming`.
             let name = dir.join(file_name(contents.last_applied));
-            fs::rename(path, &name)?;
+            fs::rename(&spooled.0, &name)?;
             File::open(dir)?.sync_all()?;
             remove_older(dir)?;
             return Ok(Image::File(name));
