@@ -21,7 +21,8 @@ impl Identity {
     pub fn from_certificate(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let subject = certificate.subject();
-        let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
+        // Of several the last counts, as for the API server: one certificate must not be two people.
+        let name = subject.iter_common_name().last()?.as_str().ok()?.to_owned();
         let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
         Some(Identity { name, groups: groups.collect() })
     }
