@@ -96,6 +96,7 @@ impl Server {
         api_config.advertised = peers::advertised(&store, config.advertise);
         let peering = CancellationToken::new();
         if let Some(peers) = &peers {
+            peers.keep()?;
             peers.serve(&store, &peering)?;
             peers.admitted(&store).await?;
             api_config.own_pages = Some(peers.pages(&material.authority, &store)?);

@@ -23,6 +23,8 @@ use crate::failure::{Code, Failure, Step};
 
 pub use join::Join;
 
+/// The file with this server's number.
+const MEMBER: &str = "member";
 /// The member that founds a cluster. Others draw their number.
 const FOUNDER: MemberId = MemberId(1);
 /// How long a server may look for a leader that admits it.
@@ -72,12 +74,24 @@ impl Peers {
             .step("cannot prepare the certificates of members")?;
         let transport =
             Arc::new(Grpc::new(material.client().step("cannot use the certificate of a member")?));
-        let member = member_id(&dir.join("member"), config.join.is_some())?;
+        let member = member_id(dir, config.join.is_some())?;
         Ok(Self { dir: dir.to_owned(), member, material, transport, config })
     }
 
     pub(super) fn member(&self) -> MemberId {
         self.member
+    }
+
+    /// Keeps this server's number, now that there is a log that goes with it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn keep(&self) -> Result<(), Failure> {
+        let path = self.dir.join(MEMBER);
+        if path.exists() {
+            return Ok(());
+        }
+        super::write_private(&path, &format!("{}\n", self.member))
     }
 
     /// What the store needs to be one of several.
@@ -180,24 +194,33 @@ fn not_admitted(code: Code, why: &str) -> Failure {
     Failure::new(code, "the cluster does not admit this server").why(why)
 }
 
-/// Who this server is, drawn once.
-fn member_id(path: &Path, joins: bool) -> Result<MemberId, Failure> {
-    match std::fs::read_to_string(path) {
+/// Who this server is, drawn once. A number without a log is a member that has forgotten its votes: started again it
+/// could found its cluster a second time, or vote twice.
+fn member_id(dir: &Path, joins: bool) -> Result<MemberId, Failure> {
+    let path = dir.join(MEMBER);
+    match std::fs::read_to_string(&path) {
+        Ok(_) if is_empty(&dir.join("raft")) => Err(Failure::new(
+            Code::Conflict,
+            format!("{} has lost its log", dir.display()),
+        )
+        .why("the folder raft is gone, and with it what this server has promised the others")
+        .fix("remove the whole directory and join as a new server; a sole server is restored from a copy")),
         Ok(text) => match text.trim().parse() {
             Ok(id) => Ok(MemberId(id)),
             Err(error) => {
                 Err(Failure::new(Code::Other, format!("{} holds no number", path.display())).why(error))
             }
         },
+        // An even number is never the founder's.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // An even number is never the founder's.
-            let drawn = MemberId((Seams::system().random.next() >> 1) << 1);
-            let member = if joins { drawn } else { FOUNDER };
-            super::write_private(path, &format!("{member}\n"))?;
-            Ok(member)
+            Ok(if joins { MemberId((Seams::system().random.next() >> 1) << 1) } else { FOUNDER })
         }
         Err(error) => Err(error).step("cannot read this server's number"),
     }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
 }
 
 /// The addresses of all servers: members' hosts, for every server serves the API where its members' port is.
@@ -216,4 +239,22 @@ pub(super) fn advertised(store: &Store, own: IpAddr) -> Advertised {
         hosts.dedup();
         hosts
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_its_log_is_not_started() {
+        let dir = std::env::temp_dir().join(format!("kontiki-member-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("raft")).expect("a temporary folder");
+        assert_eq!(member_id(&dir, false).ok(), Some(FOUNDER), "nothing is there yet");
+        std::fs::write(dir.join(MEMBER), "8\n").expect("a writable folder");
+        let refused = member_id(&dir, true).map(|member| member.0).map_err(|failure| failure.code());
+        assert_eq!(refused, Err(Code::Conflict as u8));
+        std::fs::write(dir.join("raft/db"), "").expect("a writable folder");
+        assert_eq!(member_id(&dir, true).ok(), Some(MemberId(8)));
+        std::fs::remove_dir_all(&dir).expect("our own folder");
+    }
 }
