@@ -40,10 +40,19 @@ pub(crate) fn object(context: &Context, code: u16, accepted: Accepted, body: Byt
     if body.len() < GZIP_FROM || !context.accepts_gzip() {
         return bytes(code, accepted.format.media_type(), body);
     }
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::new(1));
-    encoder.write_all(&body).expect("vectors take every write");
-    let packed = encoder.finish().expect("vectors take every write");
-    let mut reply = bytes(code, accepted.format.media_type(), packed);
+    bytes_packed(code, accepted.format.media_type(), packed(&body, Compression::new(1)))
+}
+
+/// Bytes compressed as clients take them.
+pub(crate) fn packed(body: &[u8], level: Compression) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), level);
+    encoder.write_all(body).expect("vectors take every write");
+    encoder.finish().expect("vectors take every write")
+}
+
+/// A body that was compressed by [`packed`].
+pub(crate) fn bytes_packed(code: u16, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = bytes(code, content_type, body);
     reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     reply.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     reply

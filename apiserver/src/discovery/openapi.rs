@@ -7,6 +7,8 @@ use crate::negotiate::{self, PLAIN};
 use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
 use http::Method;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use k8s::tables::{self, Resource};
@@ -14,6 +16,7 @@ use schema::openapi::{gnostic, v2 as version_2};
 use serde_json::{Map, json};
 use sha2::{Digest as _, Sha512};
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::sync::{LazyLock, Mutex};
 
 /// Paths that belong to no resource, each with a small document of its own.
@@ -67,9 +70,33 @@ impl ProtobufTypes {
 
 /// The one document of version 2.
 struct Whole {
-    json: Bytes,
-    protobuf: Bytes,
+    json: Packed,
+    protobuf: Packed,
     etag: String,
+}
+
+/// A document as it is kept: descriptions make it large and compress to a tenth, and most clients take it as it is.
+#[derive(Clone)]
+struct Packed(Bytes);
+
+impl Packed {
+    fn new(document: &[u8]) -> Self {
+        Self(reply::packed(document, Compression::default()).into())
+    }
+
+    fn unpacked(&self) -> Bytes {
+        let mut document = Vec::new();
+        GzDecoder::new(&*self.0).read_to_end(&mut document).expect("what was packed here");
+        document.into()
+    }
+
+    fn reply(&self, context: &Context) -> Reply {
+        if context.accepts_gzip() {
+            reply::bytes_packed(200, PLAIN.format.media_type(), self.0.clone())
+        } else {
+            reply::bytes(200, PLAIN.format.media_type(), self.unpacked())
+        }
+    }
 }
 
 /// The document of version 2, for whoever asks with any method.
@@ -80,7 +107,7 @@ pub(super) fn v2(context: &Context) -> ApiResult<Reply> {
         Encoding::Json => &WHOLE.json,
         Encoding::Protobuf => &WHOLE.protobuf,
     };
-    content(context, VERSION_2.name(encoding), body.clone(), &WHOLE.etag)
+    content(context, VERSION_2.name(encoding), body, &WHOLE.etag)
 }
 
 fn whole() -> Whole {
@@ -89,9 +116,10 @@ fn whole() -> Whole {
     let plain: Vec<String> = paths.iter().map(|path| format!("/{path}/")).collect();
     let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
     let document = version_2::document(&resources, &plain);
-    let json = Bytes::from(document.to_string());
+    let json = document.to_string();
     let etag = Sha512::digest(&json).iter().map(|byte| format!("{byte:02X}")).collect();
-    Whole { json, protobuf: gnostic::v2(&document).into(), etag }
+    let protobuf = Packed::new(&gnostic::v2(&document));
+    Whole { json: Packed::new(json.as_bytes()), protobuf, etag }
 }
 
 fn not_acceptable() -> Reply {
@@ -101,14 +129,14 @@ fn not_acceptable() -> Reply {
 }
 
 /// A document, or the answer that the client has it already.
-fn content(context: &Context, media: &'static str, body: Bytes, etag: &str) -> ApiResult<Reply> {
+fn content(context: &Context, media: &'static str, body: &Packed, etag: &str) -> ApiResult<Reply> {
     let etag = HeaderValue::from_str(&format!("\"{etag}\""))
         .map_err(|error| ApiError::Internal(error.to_string()))?;
     let reading = matches!(context.method, Method::GET | Method::HEAD);
     let mut reply = if reading && context.headers.get(IF_NONE_MATCH) == Some(&etag) {
         reply::empty(304)
     } else {
-        let mut reply = reply::object(context, 200, PLAIN, body);
+        let mut reply = body.reply(context);
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
         reply
     };
@@ -142,7 +170,7 @@ pub(super) fn v3(context: &Context, path: &str) -> ApiResult<Reply> {
         reply.headers_mut().insert(LOCATION, location);
         return Ok(reply);
     }
-    let mut reply = content(context, VERSION_3.name(encoding), document(path, encoding), &hash)?;
+    let mut reply = content(context, VERSION_3.name(encoding), &document(path, encoding), &hash)?;
     if !asked.is_empty() {
         reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }
@@ -190,24 +218,24 @@ fn hash(path: &str) -> String {
     schema::openapi::hash(env!("CARGO_PKG_VERSION"), path, &resources(path))
 }
 
-/// The bytes of a document of version 3, made once.
-fn document(path: &str, encoding: Encoding) -> Bytes {
-    static DOCUMENTS: LazyLock<Mutex<HashMap<(String, Encoding), Bytes>>> = LazyLock::new(Mutex::default);
+/// A document of version 3, made once.
+fn document(path: &str, encoding: Encoding) -> Packed {
+    static DOCUMENTS: LazyLock<Mutex<HashMap<(String, Encoding), Packed>>> = LazyLock::new(Mutex::default);
     let key = (path.to_owned(), encoding);
-    if let Some(bytes) = DOCUMENTS.lock().expect("no panic while the lock is held").get(&key) {
-        return bytes.clone();
+    if let Some(document) = DOCUMENTS.lock().expect("no panic while the lock is held").get(&key) {
+        return document.clone();
     }
     let tree = if group_version(path).is_some() {
         schema::openapi::document(&resources(path))
     } else {
         schema::openapi::plain_document(&[&format!("/{path}")])
     };
-    let bytes = match encoding {
-        Encoding::Json => Bytes::from(tree.to_string()),
-        Encoding::Protobuf => gnostic::v3(&tree).into(),
+    let document = match encoding {
+        Encoding::Json => Packed::new(tree.to_string().as_bytes()),
+        Encoding::Protobuf => Packed::new(&gnostic::v3(&tree)),
     };
-    DOCUMENTS.lock().expect("no panic while the lock is held").insert(key, bytes.clone());
-    bytes
+    DOCUMENTS.lock().expect("no panic while the lock is held").insert(key, document.clone());
+    document
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! cannot answer (resources, and definition by group/version/kind) are built on first use.
 
 mod definitions;
+mod descriptions;
 mod protobuf;
 mod resources;
 mod text;
 
 pub use definitions::{FieldRow, definition, definition_names, definition_of_kind, go_type, static_name};
+pub use descriptions::Descriptions;
 pub use protobuf::{MessageRow, Omission, message, message_name};
 pub use resources::{Resource, Scope, Subresource, resource, resources};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s::tables::{self, FieldRow};
+use k8s::tables::{self, Descriptions, FieldRow};
 use serde_json::json;
 
 use crate::{Object, Tree};
@@ -15,17 +15,19 @@ pub(super) fn closure(wanted: Vec<String>) -> Object {
     let mut schemas = Object::new();
     let mut open = wanted;
     let mut seen = BTreeSet::new();
+    let descriptions = Descriptions::unpack();
     while let Some(name) = open.pop() {
         if !seen.insert(name.clone()) {
             continue;
         }
-        let schema = if name == PATCH { json!({"type": "object"}) } else { schema(&name, &mut open) };
+        let schema =
+            if name == PATCH { json!({"type": "object"}) } else { schema(&name, &descriptions, &mut open) };
         schemas.insert(name, schema);
     }
     schemas
 }
 
-fn schema(name: &str, reached: &mut Vec<String>) -> Tree {
+fn schema(name: &str, descriptions: &Descriptions, reached: &mut Vec<String>) -> Tree {
     let mut rows = tables::definition(name);
     let Some(own) = rows.next() else { return json!({"type": "object"}) };
     let mut schema = typed(own.ty, reached);
@@ -35,7 +37,11 @@ fn schema(name: &str, reached: &mut Vec<String>) -> Tree {
         if row.required {
             required.push(Tree::from(row.name));
         }
-        properties.insert(row.name.to_owned(), property(row, reached));
+        let description = descriptions.of(name, row.name);
+        properties.insert(row.name.to_owned(), property(row, description, reached));
+    }
+    if let Some(description) = descriptions.of(name, own.name) {
+        schema.insert("description".to_owned(), description.into());
     }
     if !properties.is_empty() {
         schema.insert("properties".to_owned(), Tree::Object(properties));
@@ -47,7 +53,7 @@ fn schema(name: &str, reached: &mut Vec<String>) -> Tree {
     Tree::Object(schema)
 }
 
-fn property(row: FieldRow, reached: &mut Vec<String>) -> Tree {
+fn property(row: FieldRow, description: Option<String>, reached: &mut Vec<String>) -> Tree {
     let mut schema = typed(row.ty, reached);
     if !row.default.is_empty() {
         let default = serde_json::from_str(row.default).unwrap_or_else(|_| Tree::from(row.default));
@@ -58,12 +64,23 @@ fn property(row: FieldRow, reached: &mut Vec<String>) -> Tree {
         }
     }
     extend(&mut schema, row.extensions);
+    let values = possible_values(schema.get("enum"));
+    if description.is_some() || !values.is_empty() {
+        schema.insert("description".to_owned(), (description.unwrap_or_default() + &values).into());
+    }
     if schema.len() > 1
         && let Some(reference) = schema.remove("$ref")
     {
         schema.insert("allOf".to_owned(), json!([{"$ref": reference}]));
     }
     Tree::Object(schema)
+}
+
+/// The paragraph that ends the description of an enumeration.
+fn possible_values(values: Option<&Tree>) -> String {
+    let Some(values) = values.and_then(Tree::as_array) else { return String::new() };
+    let lines = values.iter().map(|value| format!("\n - `{value}`"));
+    std::iter::once("\n\nPossible enum values:".to_owned()).chain(lines).collect()
 }
 
 fn typed(ty: &str, reached: &mut Vec<String>) -> Object {

@@ -1,8 +1,8 @@
 //! OpenAPI documents of the built-in kinds, from the same tables that decode and patch objects: what kubectl reads for
 //! validation, explain and client-side apply.
 //!
-//! Version 2 ([`v2`]) is one document; both versions can be written in protobuf ([`gnostic`]). A document of version 3 holds a group version's paths and every definition they reach. Decides what is written; which resources
-//! are served comes in. Descriptions are not written yet.
+//! Version 2 ([`v2`]) is one document; both versions can be written in protobuf ([`gnostic`]). A document of version 3 holds a
+//! group version's paths and every definition they reach. Decides what is written; which resources are served comes in.
 
 mod components;
 pub mod gnostic;
@@ -111,6 +111,23 @@ mod tests {
             let name = reference.split('"').next().expect("a closing quote");
             assert!(document["components"]["schemas"][name].is_object(), "{name}");
         }
+    }
+
+    #[test]
+    fn fields_say_what_they_are_for() {
+        let schemas = &apps()["components"]["schemas"];
+        let spec = &schemas["io.k8s.api.core.v1.PodSpec"];
+        assert_eq!(spec["description"], "PodSpec is a description of a pod.");
+        assert_eq!(
+            spec["properties"]["affinity"],
+            json!({
+                "allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.Affinity"}],
+                "description": "If specified, the pod's scheduling constraints",
+            })
+        );
+        let os = &schemas["io.k8s.api.core.v1.Toleration"]["properties"]["operator"]["description"];
+        let values = os.as_str().and_then(|text| text.split_once("\n\nPossible enum values:\n"));
+        assert_eq!(values.map(|(_, values)| values.lines().next()), Some(Some(" - `\"Equal\"`")));
     }
 
     #[test]
