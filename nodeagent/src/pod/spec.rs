@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerRestartRule, ContainerStatus, EphemeralContainer, Pod, PodSpec, PodStatus,
+};
 
 /// The specification; the API server never stores a pod without one.
 pub fn spec(pod: &Pod) -> &PodSpec {
@@ -81,6 +83,13 @@ pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, Cow<'a, Containe
     })
 }
 
+/// What is reported of containers of every role: main, init, and those that were added to look at the pod.
+pub fn container_statuses(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+    let lists =
+        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten()
+}
+
 /// Containers that were added to look at the pod.
 pub fn ephemeral(pod: &Pod) -> &[EphemeralContainer] {
     spec(pod).ephemeral_containers.as_deref().unwrap_or_default()
@@ -152,4 +161,22 @@ pub fn is_deleting(pod: &Pod) -> bool {
 pub fn is_finished(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_of_every_role_are_looked_through() {
+        let named = |name: &str| ContainerStatus { name: name.to_owned(), ..ContainerStatus::default() };
+        let names = |status: &PodStatus| -> Vec<String> {
+            container_statuses(status).map(|status| status.name.clone()).collect()
+        };
+        let mut status = PodStatus { container_statuses: Some(vec![named("main")]), ..PodStatus::default() };
+        assert_eq!(names(&status), ["main"]);
+        status.init_container_statuses = Some(vec![named("init"), named("sidecar")]);
+        status.ephemeral_container_statuses = Some(vec![named("debugger")]);
+        assert_eq!(names(&status), ["main", "init", "sidecar", "debugger"]);
+    }
 }

@@ -250,9 +250,8 @@ fn waits_for_start(view: &View<'_>, role: Role, container: &Spec, latest: Option
 
 fn observed_status(view: &View<'_>, container: &Spec, latest: &Container) -> ContainerStatus {
     let previous = view.observed.previous(&container.name);
-    let old = view.old.container_statuses.iter().chain(&view.old.init_container_statuses).flatten();
     // The runtime forgets what was before; the last report may still know it.
-    let remembered = old
+    let remembered = spec::container_statuses(view.old)
         .filter(|status| status.name == container.name && status.restart_count > 0)
         .find_map(|status| status.last_state.clone());
     let requirements = container.resources.clone().unwrap_or_default();

@@ -134,8 +134,7 @@ pub async fn run(assigned: Assigned) {
 /// Probe results as they were last reported, so that a restart of the agent leaves a ready pod ready.
 fn seed(stored: &PodStatus) -> Memory {
     let mut memory = Memory::default();
-    let statuses = stored.container_statuses.iter().chain(&stored.init_container_statuses).flatten();
-    for status in statuses {
+    for status in spec::container_statuses(stored) {
         let id =
             status.container_id.as_deref().and_then(|id| id.split_once("://")).map(|(_, id)| id.to_owned());
         let Some(id) = id else { continue };

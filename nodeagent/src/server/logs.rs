@@ -33,9 +33,7 @@ pub fn answer(desk: &Desk, namespace: &str, pod: &str, container: &str, query: &
     };
     let id = {
         let glimpse = entry.glimpse.borrow();
-        let statuses =
-            glimpse.status.container_statuses.iter().chain(&glimpse.status.init_container_statuses);
-        let status = statuses.flatten().find(|status| status.name == container);
+        let status = spec::container_statuses(&glimpse.status).find(|status| status.name == container);
         match choose(status, container, pod, query.is_set(&["previous"])) {
             Ok(id) => id,
             Err(message) => return text(StatusCode::BAD_REQUEST, message),
@@ -120,4 +118,35 @@ fn choose(
         None => " - no logs yet".to_owned(),
     };
     Err(format!("container {container:?} in pod {pod:?} is waiting to start{why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{ContainerState, ContainerStateRunning, PodStatus};
+
+    use super::*;
+
+    /// `kubectl logs POD -c DEBUGGER` once answered that the debugger waits to start, as only
+    /// the pod's own containers were looked through.
+    #[test]
+    fn an_added_container_has_a_log() {
+        let running =
+            ContainerState { running: Some(ContainerStateRunning::default()), ..Default::default() };
+        let added = ContainerStatus {
+            name: "debugger".to_owned(),
+            container_id: Some("containerd://abc".to_owned()),
+            state: Some(running),
+            ..Default::default()
+        };
+        let status = PodStatus { ephemeral_container_statuses: Some(vec![added]), ..Default::default() };
+        let of = |name: &str| {
+            let found = spec::container_statuses(&status).find(|status| status.name == name);
+            choose(found, name, "p", false)
+        };
+        assert_eq!(of("debugger"), Ok("abc".to_owned()));
+        assert_eq!(
+            of("main"),
+            Err(r#"container "main" in pod "p" is waiting to start - no logs yet"#.to_owned())
+        );
+    }
 }
