@@ -252,15 +252,9 @@ fn depth(tree: &Tree) -> usize {
     }
 }
 
-/// Ours is the nearest double, as Go's is; theirs may be its neighbour.
-fn same_double(ours: Option<f64>, theirs: Option<f64>) -> bool {
-    let (Some(ours), Some(theirs)) = (ours, theirs) else { return ours == theirs };
-    (ours - theirs).abs() <= ours.abs() * f64::EPSILON
-}
-
 fn same_but_numbers(a: &Tree, b: &Tree) -> bool {
     match (a, b) {
-        (Tree::Number(a), Tree::Number(b)) => same_double(a.as_f64(), b.as_f64()),
+        (Tree::Number(a), Tree::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (Tree::Array(a), Tree::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_but_numbers(a, b))
         }

@@ -337,3 +337,20 @@ fn examples_of_every_kind_come_back_unchanged() {
     }
     assert!(seen > 50, "{seen} examples");
 }
+
+/// `serde_json` without `float_roundtrip` reads this number as its neighbour, so that what was stored came back as another
+/// double than the one that was sent.
+#[test]
+fn a_double_of_17_digits_comes_back_from_json_and_protobuf() {
+    let (text, double) = ("233270368542233270368549551", 233_270_368_542_233_270_368_549_551_f64);
+    let (tree, _) = json(text.as_bytes()).expect("a number");
+    assert_eq!(tree.as_f64(), Some(double), "as the request decoder reads it");
+    let stored = serde_json::to_vec(&tree).expect("a number");
+    let read: crate::Tree = serde_json::from_slice(&stored).expect("our own JSON");
+    assert_eq!(read.as_f64(), Some(double), "as trees are read from the store");
+
+    let props = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+    let bytes = crate::protobuf::encode(props, &json!({"maximum": read})).expect("a known definition");
+    let back = crate::protobuf::decode(props, &bytes).expect("our own bytes");
+    assert_eq!(back["maximum"].as_f64(), Some(double));
+}
