@@ -2,8 +2,9 @@
 //! into its own transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
-use crate::model::{Frontend, ServiceId};
+use crate::model::{Backends, Frontend, Protocol, ServiceId};
 
 /// One service's change; an empty side means that it has no frontends there.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,5 +50,52 @@ impl Applied {
                 self.frontends.insert(change.service, change.new);
             }
         }
+    }
+}
+
+/// A UDP flow the kernel may still remember: its clients would go on talking to a backend that is gone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StaleFlow {
+    /// The address clients use; the node port's flows have none.
+    pub frontend: Option<SocketAddr>,
+    /// The port of the node, for node ports.
+    pub node_port: Option<u16>,
+    /// The backend that is gone; `None` when there was none before.
+    pub backend: Option<SocketAddr>,
+}
+
+/// UDP has no end of a connection: what the kernel remembers of a backend that is gone must be forgotten, and so must
+/// flows from before there was any backend.
+pub fn stale_flows(change: &Change) -> Vec<StaleFlow> {
+    let mut flows = Vec::new();
+    for old in change.old.iter().filter(|frontend| frontend.port.protocol == Protocol::Udp) {
+        let new = change.new.iter().find(|new| new.port == old.port && new.family == old.family);
+        let kept = new.map(|new| backends(&new.internal)).unwrap_or_default();
+        let mut gone: Vec<Option<SocketAddr>> = backends(&old.internal)
+            .iter()
+            .filter(|backend| !kept.contains(backend))
+            .copied()
+            .map(Some)
+            .collect();
+        if backends(&old.internal).is_empty() && !kept.is_empty() {
+            gone.push(None);
+        }
+        for backend in gone {
+            for address in old.cluster.iter().chain(&old.external) {
+                let frontend = Some(SocketAddr::new(*address, old.port.port));
+                flows.push(StaleFlow { frontend, node_port: None, backend });
+            }
+            if old.port.node_port.is_some() {
+                flows.push(StaleFlow { frontend: None, node_port: old.port.node_port, backend });
+            }
+        }
+    }
+    flows
+}
+
+fn backends(backends: &Backends) -> Vec<SocketAddr> {
+    match backends {
+        Backends::To(to) => to.clone(),
+        Backends::Reject | Backends::Drop => Vec::new(),
     }
 }

@@ -6,18 +6,8 @@ pub use nft::Nft;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 
-/// A UDP flow the kernel may still remember: its clients would go on talking to a backend that is gone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StaleFlow {
-    /// The address clients use; the node port's flows have none.
-    pub frontend: Option<SocketAddr>,
-    /// The port of the node, for node ports.
-    pub node_port: Option<u16>,
-    /// The backend that is gone; `None` when there was none before.
-    pub backend: Option<SocketAddr>,
-}
+use crate::diff::StaleFlow;
 
 /// The kernel as the proxy uses it.
 pub trait Kernel: Send {

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod dns;
 pub mod kernel;
 pub mod model;
+pub mod plane;
 mod run;
 
 pub use run::{Options, run};

@@ -3,12 +3,14 @@
 //! Pure and per service: a change of one service or of one of its slices recomputes that service alone.
 
 mod input;
+mod range;
 mod state;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use input::{Endpoint, Slice, service, slice};
+pub use range::Range;
 pub use state::{Place, State};
 
 /// A service's namespace and name.
@@ -67,6 +69,10 @@ pub struct Service {
     pub cluster: Vec<IpAddr>,
     /// External addresses and those of its load balancer that lead here.
     pub external: Vec<IpAddr>,
+    /// Those of `external` that its load balancer gave: only they are guarded by source ranges.
+    pub balancer: Vec<IpAddr>,
+    /// Who may send to its load balancer's addresses; everybody when empty.
+    pub source_ranges: Vec<Range>,
     /// Its ports.
     pub ports: Vec<Port>,
     /// How long a client stays with its backend.
@@ -101,6 +107,15 @@ pub enum Backends {
     Drop,
 }
 
+/// Addresses that take packets from some sources only; others get no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The guarded addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Who may send to them.
+    pub sources: Vec<Range>,
+}
+
 /// One service port of one family, ready to compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frontend {
@@ -114,12 +129,16 @@ pub struct Frontend {
     pub cluster: Vec<IpAddr>,
     /// Its external addresses.
     pub external: Vec<IpAddr>,
+    /// Who may send to some of the external addresses.
+    pub guard: Option<Guard>,
     /// How long a client stays with its backend.
     pub affinity: Option<Duration>,
-    /// For clients inside.
+    /// For clients inside, at the cluster addresses.
     pub internal: Backends,
     /// For clients outside.
     pub outside: Backends,
+    /// For clients inside at the external addresses and node ports, when they are told apart from those outside.
+    pub anywhere: Backends,
     /// For clients outside when they are told apart from those inside.
     pub external_local: bool,
 }

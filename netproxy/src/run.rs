@@ -14,11 +14,12 @@ use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::compile::nftables::{Networks, base, piece, transaction};
-use crate::diff::{Applied, Change};
+use crate::compile::nftables::Networks;
+use crate::diff::Applied;
 use crate::dns::{self, Resolver, Zone};
-use crate::kernel::{Kernel, Nft, StaleFlow};
+use crate::kernel::Nft;
 use crate::model::{self, Backends, Family, Frontend, Place, Port, Protocol, ServiceId, State};
+use crate::plane::{NftablesPlane, Plane};
 
 /// Changes that come within this are told to the kernel together: long enough to catch a rollout's burst, short
 /// enough that nobody waits for it.
@@ -76,7 +77,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> i
         |event| Event::Slice(Box::new(event)),
         stop.clone(),
     ));
-    let proxying = Proxy::new(&options, resolver, Nft).follow(events);
+    let proxying = Proxy::new(&options, resolver, NftablesPlane::new(Nft, networks(&options))).follow(events);
     tokio::select! {
         result = serving => result,
         () = proxying => Ok(()),
@@ -119,10 +120,9 @@ fn system_resolvers(own: IpAddr) -> Vec<SocketAddr> {
     addresses.filter(|address| *address != own).map(|address| SocketAddr::new(address, 53)).collect()
 }
 
-struct Proxy<K> {
+struct Proxy<P> {
     state: State,
     place: Place,
-    networks: Vec<Networks>,
     resolver: Arc<Resolver>,
     fixed: Vec<Frontend>,
     applied: Applied,
@@ -132,7 +132,7 @@ struct Proxy<K> {
     seen_services: BTreeSet<ServiceId>,
     seen_slices: BTreeSet<(ServiceId, String)>,
     slices: BTreeSet<(ServiceId, String)>,
-    kernel: K,
+    plane: P,
 }
 
 #[derive(Default)]
@@ -141,16 +141,11 @@ struct Listed {
     slices: bool,
 }
 
-impl<K: Kernel> Proxy<K> {
-    fn new(options: &Options, resolver: Arc<Resolver>, kernel: K) -> Self {
-        let networks = options.pod_cidrs.iter().map(|pods| Networks {
-            family: if pods.contains(':') { Family::V6 } else { Family::V4 },
-            pods: pods.clone(),
-        });
+impl<P: Plane> Proxy<P> {
+    fn new(options: &Options, resolver: Arc<Resolver>, plane: P) -> Self {
         Self {
             state: State::default(),
             place: Place { node: options.node.clone() },
-            networks: networks.collect(),
             resolver,
             fixed: dns_frontends(options),
             applied: Applied::default(),
@@ -159,7 +154,7 @@ impl<K: Kernel> Proxy<K> {
             seen_services: BTreeSet::new(),
             seen_slices: BTreeSet::new(),
             slices: BTreeSet::new(),
-            kernel,
+            plane,
         }
     }
 
@@ -265,32 +260,26 @@ impl<K: Kernel> Proxy<K> {
     }
 
     async fn tell_kernel(&mut self, began: &mut bool) -> io::Result<()> {
-        let mut script = String::new();
-        if !*began {
-            for networks in &self.networks {
-                script.push_str(&base(networks));
-                let fixed = piece(&self.fixed, networks);
-                transaction(&mut script, networks.family, &Default::default(), &fixed);
-            }
-        }
         let changes = self.applied.changes(&self.dirty, |id| self.state.frontends(id, &self.place));
-        for change in &changes {
-            for networks in &self.networks {
-                let (old, new) = (piece(&change.old, networks), piece(&change.new, networks));
-                transaction(&mut script, networks.family, &old, &new);
-            }
-        }
-        if !script.is_empty() {
-            self.kernel.apply(&script).await?;
-        }
-        for flow in changes.iter().flat_map(stale_flows) {
-            self.kernel.forget(&flow).await?;
+        if *began {
+            self.plane.change(&changes).await?;
+        } else {
+            self.plane.begin(&self.fixed, &changes).await?;
         }
         *began = true;
         self.dirty.clear();
         self.applied.take(changes);
         Ok(())
     }
+}
+
+/// Which addresses are pods', a family each.
+fn networks(options: &Options) -> Vec<Networks> {
+    let networks = options.pod_cidrs.iter().map(|pods| Networks {
+        family: if pods.contains(':') { Family::V6 } else { Family::V4 },
+        pods: pods.clone(),
+    });
+    networks.collect()
 }
 
 /// The cluster's DNS address leads to this node's own resolver.
@@ -302,48 +291,14 @@ fn dns_frontends(options: &Options) -> Vec<Frontend> {
         family: Family::of(options.dns_address),
         cluster: vec![options.dns_address],
         external: Vec::new(),
+        guard: None,
         affinity: None,
         internal: backends.clone(),
         outside: backends.clone(),
+        anywhere: backends.clone(),
         external_local: false,
     };
     vec![frontend(Protocol::Udp), frontend(Protocol::Tcp)]
-}
-
-/// UDP has no end of a connection: what the kernel remembers of a backend that is gone must be forgotten, and so must
-/// flows from before there was any backend.
-fn stale_flows(change: &Change) -> Vec<StaleFlow> {
-    let mut flows = Vec::new();
-    for old in change.old.iter().filter(|frontend| frontend.port.protocol == Protocol::Udp) {
-        let new = change.new.iter().find(|new| new.port == old.port && new.family == old.family);
-        let kept = new.map(|new| backends(&new.internal)).unwrap_or_default();
-        let mut gone: Vec<Option<SocketAddr>> = backends(&old.internal)
-            .iter()
-            .filter(|backend| !kept.contains(backend))
-            .copied()
-            .map(Some)
-            .collect();
-        if backends(&old.internal).is_empty() && !kept.is_empty() {
-            gone.push(None);
-        }
-        for backend in gone {
-            for address in old.cluster.iter().chain(&old.external) {
-                let frontend = Some(SocketAddr::new(*address, old.port.port));
-                flows.push(StaleFlow { frontend, node_port: None, backend });
-            }
-            if old.port.node_port.is_some() {
-                flows.push(StaleFlow { frontend: None, node_port: old.port.node_port, backend });
-            }
-        }
-    }
-    flows
-}
-
-fn backends(backends: &Backends) -> Vec<SocketAddr> {
-    match backends {
-        Backends::To(to) => to.clone(),
-        Backends::Reject | Backends::Drop => Vec::new(),
-    }
 }
 
 fn id_of(metadata: &kube::api::ObjectMeta) -> Option<ServiceId> {

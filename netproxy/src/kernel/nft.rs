@@ -6,7 +6,8 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{Kernel, StaleFlow};
+use super::Kernel;
+use crate::diff::StaleFlow;
 
 /// Runs the tools of the operating system.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 
-use super::{Port, Protocol, Service, ServiceId};
+use super::{Port, Protocol, Range, Service, ServiceId};
 
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -54,10 +54,20 @@ pub fn service(service: &core::Service) -> Option<Service> {
         return None;
     }
     let cluster = spec.cluster_ips.clone().unwrap_or_else(|| spec.cluster_ip.iter().cloned().collect());
+    let balancer = balancer_addresses(service);
+    let mut external = addresses(spec.external_ips.iter().flatten());
+    external.extend(&balancer);
     Some(Service {
         id,
         cluster: addresses(cluster.iter()),
-        external: external_addresses(service, spec),
+        external,
+        balancer,
+        source_ranges: spec
+            .load_balancer_source_ranges
+            .iter()
+            .flatten()
+            .filter_map(|text| Range::parse(text))
+            .collect(),
         ports: spec.ports.iter().flatten().filter_map(port).collect(),
         affinity: affinity(spec),
         internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
@@ -65,16 +75,14 @@ pub fn service(service: &core::Service) -> Option<Service> {
     })
 }
 
-fn external_addresses(service: &core::Service, spec: &core::ServiceSpec) -> Vec<IpAddr> {
+fn balancer_addresses(service: &core::Service) -> Vec<IpAddr> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
     // A balancer in proxy mode terminates connections itself: its address must not be short-cut on the node.
     let virtual_addresses = ingress
         .filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"))
         .filter_map(|ingress| ingress.ip.as_ref());
-    let mut found = addresses(spec.external_ips.iter().flatten());
-    found.extend(addresses(virtual_addresses));
-    found
+    addresses(virtual_addresses)
 }
 
 fn addresses<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<IpAddr> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::{Backends, Endpoint, Family, Frontend, Port, Service, ServiceId, Slice};
+use super::{Backends, Endpoint, Family, Frontend, Guard, Port, Service, ServiceId, Slice};
 
 /// Where this proxy runs.
 #[derive(Debug, Clone)]
@@ -87,10 +87,12 @@ impl State {
             port: port.clone(),
             family,
             external: of_family(&service.external),
+            guard: guard(service, family),
             cluster,
             affinity: service.affinity,
             internal: chosen(service.internal_local),
             outside: chosen(service.external_local),
+            anywhere: chosen(false),
             external_local: service.external_local,
         })
     }
@@ -112,6 +114,15 @@ impl State {
                     && Family::of(endpoint.address.ip()) == family
             })
     }
+}
+
+/// Ranges of the other family guard nothing here, as upstream has it.
+fn guard(service: &Service, family: Family) -> Option<Guard> {
+    let sources: Vec<_> =
+        service.source_ranges.iter().copied().filter(|range| range.family() == family).collect();
+    let addresses: Vec<_> =
+        service.balancer.iter().copied().filter(|address| Family::of(*address) == family).collect();
+    (!sources.is_empty() && !addresses.is_empty()).then_some(Guard { addresses, sources })
 }
 
 /// Ready backends; when there is none, those that still answer while they end, so that a last pod on its way out is
@@ -143,6 +154,8 @@ mod tests {
             id: id.clone(),
             cluster: vec!["10.96.0.7".parse().expect("an address")],
             external: vec![],
+            balancer: vec![],
+            source_ranges: vec![],
             ports: vec![port],
             affinity: None,
             internal_local: false,

@@ -49,6 +49,7 @@ pub fn base(networks: &Networks) -> String {
   map service-nodeports {{ type inet_proto . inet_service : verdict; }}
   map no-endpoint-services {{ type {address} . inet_proto . inet_service : verdict; }}
   map no-endpoint-nodeports {{ type inet_proto . inet_service : verdict; }}
+  map guarded-ips {{ type {address} . inet_proto . inet_service : verdict; }}
   set cluster-ips {{ type {address}; }}
   chain mark-for-masquerade {{ meta mark set meta mark or {MASQUERADE_MARK}; }}
   chain reject-chain {{ reject; }}
@@ -62,6 +63,8 @@ pub fn base(networks: &Networks) -> String {
     fib daddr type local {ip} daddr != {loopback} meta l4proto . th dport vmap @no-endpoint-nodeports
   }}
   chain cluster-ips-check {{ {ip} daddr @cluster-ips reject; }}
+  chain guard {{ ct state new {ip} daddr . meta l4proto . th dport vmap @guarded-ips; }}
+  chain filter-prerouting {{ type filter hook prerouting priority -110; jump guard; }}
   chain nat-prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
   chain nat-output {{ type nat hook output priority -100; jump services; }}
   chain nat-postrouting {{
@@ -76,8 +79,12 @@ pub fn base(networks: &Networks) -> String {
     ct state new jump endpoints-check
     ct state new jump cluster-ips-check
   }}
-  chain filter-output {{ type filter hook output priority -110; ct state new jump endpoints-check; }}
-  chain filter-output-after {{ type filter hook output priority -90; ct state new jump cluster-ips-check; }}
+  chain filter-output {{ type filter hook output priority -110; jump guard; }}
+  chain filter-output-after {{
+    type filter hook output priority -90;
+    ct state new jump endpoints-check
+    ct state new jump cluster-ips-check
+  }}
 }}
 "
     );

@@ -66,54 +66,85 @@ impl Compiler<'_> {
     }
 
     fn outside(&mut self) {
-        let node_port = self.frontend.port.node_port;
-        if node_port.is_none() && self.frontend.external.is_empty() {
+        if self.frontend.port.node_port.is_none() && self.frontend.external.is_empty() {
             return;
         }
-        let protocol = self.frontend.port.protocol.name();
-        let verdict = match &self.frontend.outside {
-            Backends::To(backends) => format!("goto {}", self.external_chain(backends)),
-            Backends::Reject | Backends::Drop => {
-                let verdict = if self.frontend.outside == Backends::Drop {
-                    "goto drop-chain"
-                } else {
-                    "goto reject-chain"
-                };
-                self.refuse(self.frontend.external.clone(), verdict);
-                if let Some(port) = node_port {
-                    self.verdict("no-endpoint-nodeports", format!("{protocol} . {port}"), verdict.to_owned());
-                }
-                return;
+        match &self.frontend.outside {
+            Backends::To(backends) => {
+                let chain = self.external_chain(backends);
+                self.lead_external("service-ips", "service-nodeports", &format!("goto {chain}"));
             }
-        };
-        for address in self.frontend.external.clone() {
-            self.verdict("service-ips", self.key(address), verdict.clone());
+            Backends::Reject => self.refuse_external("goto reject-chain"),
+            Backends::Drop => {
+                // Clients inside are led past the refusal, which only sees packets that nobody rewrote.
+                let chain = self.external_chain(&[]);
+                self.lead_external("service-ips", "service-nodeports", &format!("goto {chain}"));
+                self.refuse_external("goto drop-chain");
+            }
         }
-        if let Some(port) = node_port {
-            self.verdict("service-nodeports", format!("{protocol} . {port}"), verdict);
+        self.guard();
+    }
+
+    fn refuse_external(&mut self, verdict: &str) {
+        self.lead_external("no-endpoint-services", "no-endpoint-nodeports", verdict);
+    }
+
+    /// One verdict for every external address and for the node port.
+    fn lead_external(&mut self, addresses: &'static str, node_ports: &'static str, verdict: &str) {
+        let frontend = self.frontend;
+        for address in &frontend.external {
+            self.verdict(addresses, self.key(*address), verdict.to_owned());
+        }
+        if let Some(port) = frontend.port.node_port {
+            let key = format!("{} . {port}", frontend.port.protocol.name());
+            self.verdict(node_ports, key, verdict.to_owned());
         }
     }
 
-    /// Traffic from outside: with the cluster policy its source becomes this node, so that answers return through
-    /// it; with the local policy the source is kept and only backends of this node are used.
-    fn external_chain(&mut self, backends: &[SocketAddr]) -> String {
+    /// Packets to a guarded address from elsewhere than its sources are dropped before anything else is decided.
+    fn guard(&mut self) {
+        let frontend = self.frontend;
+        let Some(guard) = &frontend.guard else { return };
+        let sources: Vec<String> = guard.sources.iter().map(ToString::to_string).collect();
         let ip = words(self.frontend.family).ip;
+        let rules =
+            vec![format!("{ip} saddr {{ {} }} return", sources.join(", ")), "goto drop-chain".to_owned()];
+        let chain = self.name("guard");
+        for address in &guard.addresses {
+            self.verdict("guarded-ips", self.key(*address), format!("goto {chain}"));
+        }
+        self.piece.chains.insert(chain, rules);
+    }
+
+    /// Traffic from outside: with the cluster policy its source becomes this node, so that answers return through
+    /// it; with the local policy the source is kept and only backends of this node are used, but clients inside,
+    /// which come from this node as from anywhere, have every backend.
+    fn external_chain(&mut self, backends: &[SocketAddr]) -> String {
         let mut rules = Vec::new();
         if self.frontend.external_local {
-            if let Backends::To(all) = &self.frontend.internal {
-                let _ = all;
-                let service = self.name("service");
-                rules.push(format!("{ip} saddr {} goto {service}", self.networks.pods));
-                rules.push("fib saddr type local jump mark-for-masquerade".to_owned());
-                rules.push(format!("fib saddr type local goto {service}"));
-            }
+            rules.extend(self.short_cut());
         } else {
             rules.push("jump mark-for-masquerade".to_owned());
         }
-        rules.extend(self.balance(backends));
+        if !backends.is_empty() {
+            rules.extend(self.balance(backends));
+        }
         let chain = self.name("external");
         self.piece.chains.insert(chain.clone(), rules);
         chain
+    }
+
+    fn short_cut(&mut self) -> Vec<String> {
+        let Backends::To(backends) = &self.frontend.anywhere else { return Vec::new() };
+        let rules = self.balance(backends);
+        let chain = self.name("anywhere");
+        self.piece.chains.insert(chain.clone(), rules);
+        let ip = words(self.frontend.family).ip;
+        vec![
+            format!("{ip} saddr {} goto {chain}", self.networks.pods),
+            "fib saddr type local jump mark-for-masquerade".to_owned(),
+            format!("fib saddr type local goto {chain}"),
+        ]
     }
 
     /// Rules that hand a packet to one of `backends`, and those backends' chains.

@@ -1,0 +1,36 @@
+//! The ways to carry services: each keeps what it told the kernel and turns changes into commands.
+//!
+//! A plane decides nothing: `compile` says what the kernel shall have, `kernel` is how it is told.
+
+mod nftables;
+
+use std::future::Future;
+use std::io;
+
+pub use nftables::NftablesPlane;
+
+use crate::diff::Change;
+use crate::model::Frontend;
+
+/// What carries services in the kernel.
+pub trait Plane: Send {
+    /// Forgets what was told and makes the kernel ready for the first changes: `fixed` frontends, which follow no
+    /// object, and `changes` from nothing are all that is left afterwards.
+    ///
+    /// # Errors
+    /// The kernel refused; beginning again is safe.
+    fn begin(
+        &mut self,
+        fixed: &[Frontend],
+        changes: &[Change],
+    ) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Tells the kernel what changed.
+    ///
+    /// # Errors
+    /// The kernel refused; what it has is unknown until `begin`.
+    fn change(&mut self, changes: &[Change]) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Bytes sent to the kernel so far.
+    fn sent_bytes(&self) -> u64;
+}

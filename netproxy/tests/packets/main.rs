@@ -1,0 +1,27 @@
+//! Services are judged by packets: one table of cases and a few stories, sent through the kernel in network
+//! namespaces, whichever plane carries them.
+//!
+//! `cases` is the table, `stories` are sequences that a row cannot tell, `service` turns a row's words into objects,
+//! `net` wires the hosts, `ask` sends. Needs root, `ip` and `nft`; says so and passes where they lack.
+
+mod ask;
+mod cases;
+mod net;
+mod planes;
+mod service;
+mod stories;
+
+use net::Net;
+use planes::Proxied;
+
+#[test]
+fn nftables_carries_every_case() {
+    let Some(net) = Net::new("nft", &["ip", "nft", "conntrack"]) else { return };
+    net.inside("node", || judge(&net, Proxied::nftables(&net)));
+}
+
+fn judge<P: netproxy::plane::Plane>(net: &Net, mut proxied: Proxied<'_, P>) {
+    let mut wrong = cases::play(net, &mut proxied);
+    wrong.extend(stories::play(net, &mut proxied));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
