@@ -33,6 +33,7 @@ pub(crate) async fn run(server: &Arc<Inner>) {
     let mut objects = access::bootstrap::objects();
     objects.push(authentication_config(server));
     objects.extend(kubernetes_service(server));
+    objects.extend(kinds::scheduling::priorityclass::system_objects());
     for stage in [access::bootstrap::namespaces(), objects] {
         futures::stream::iter(stage)
             .for_each_concurrent(CONCURRENT_MAX, |object| ensure(server, object))

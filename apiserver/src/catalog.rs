@@ -84,6 +84,8 @@ pub static SUBRESOURCES: &[Sub] = &[
     sub("", "namespaces", "status", ("", "", "Namespace"), READ_WRITE),
     sub("", "nodes", "proxy", ("", "", "NodeProxyOptions"), PROXY),
     sub("", "nodes", "status", ("", "", "Node"), READ_WRITE),
+    sub("", "persistentvolumeclaims", "status", ("", "", "PersistentVolumeClaim"), READ_WRITE),
+    sub("", "persistentvolumes", "status", ("", "", "PersistentVolume"), READ_WRITE),
     sub("", "pods", "attach", ("", "", "PodAttachOptions"), CONNECT),
     sub("", "pods", "binding", ("", "", "Binding"), &["create"]),
     sub("", "pods", "ephemeralcontainers", ("", "", "Pod"), READ_WRITE),
@@ -94,6 +96,7 @@ pub static SUBRESOURCES: &[Sub] = &[
     sub("", "pods", "proxy", ("", "", "PodProxyOptions"), PROXY),
     sub("", "pods", "resize", ("", "", "Pod"), READ_WRITE),
     sub("", "pods", "status", ("", "", "Pod"), READ_WRITE),
+    sub("", "resourcequotas", "status", ("", "", "ResourceQuota"), READ_WRITE),
     sub("", "serviceaccounts", "token", ("authentication.k8s.io", "v1", "TokenRequest"), &["create"]),
     sub("", "services", "proxy", ("", "", "ServiceProxyOptions"), PROXY),
     sub("", "services", "status", ("", "", "Service"), READ_WRITE),
@@ -101,6 +104,7 @@ pub static SUBRESOURCES: &[Sub] = &[
     sub("apps", "deployments", "status", ("", "", "Deployment"), READ_WRITE),
     sub("apps", "replicasets", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
     sub("apps", "replicasets", "status", ("", "", "ReplicaSet"), READ_WRITE),
+    sub("storage.k8s.io", "volumeattachments", "status", ("", "", "VolumeAttachment"), READ_WRITE),
 ];
 
 impl Kind {
@@ -237,6 +241,7 @@ fn priority(group: &str) -> u32 {
         "storage.k8s.io" => 16800,
         "scheduling.k8s.io" => 16600,
         "coordination.k8s.io" => 16500,
+        "node.k8s.io" => 16300,
         "discovery.k8s.io" => 16200,
         _ => 1000,
     }

@@ -13,6 +13,7 @@ mod catalog;
 mod chain;
 mod clock;
 mod codec;
+mod components;
 mod config;
 mod connect;
 mod context;

@@ -21,9 +21,28 @@ pub(crate) struct Objects<'a> {
 impl Objects<'_> {
     /// An object of the core group, resourceVersion included.
     pub(crate) fn core(&self, plural: &str, namespace: &str, name: &str) -> Option<Tree> {
-        let kind = catalog::find("", "v1", plural)?;
-        let entry = self.view.entry(&Key::new(plural, namespace, name))?;
+        self.get("", plural, namespace, name)
+    }
+
+    /// An object of any group, resourceVersion included.
+    pub(crate) fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Tree> {
+        let kind = catalog::find(group, "v1", plural)?;
+        let entry = self.view.entry(&Key::new(kind.stored_as.clone(), namespace, name))?;
         self.codec.tree(kind, entry, entry.revision).ok()
+    }
+
+    /// The objects of a resource in a namespace, by name.
+    pub(crate) fn in_namespace(&self, group: &str, plural: &str, namespace: &str) -> Vec<Tree> {
+        let Some(kind) = catalog::find(group, "v1", plural) else { return Vec::new() };
+        let entries = self.view.list(&kind.stored_as, Some(namespace), None);
+        entries.filter_map(|entry| self.codec.tree(kind, entry, entry.revision).ok()).collect()
+    }
+
+    /// The objects of a resource whose indexed attribute has a value.
+    pub(crate) fn by_attribute(&self, group: &str, plural: &str, name: &str, value: &str) -> Vec<Tree> {
+        let Some(kind) = catalog::find(group, "v1", plural) else { return Vec::new() };
+        let entries = self.view.by_attribute(&kind.stored_as, name, value);
+        entries.filter_map(|entry| self.codec.tree(kind, entry, entry.revision).ok()).collect()
     }
 
     fn stored(&self, plural: &str, namespace: &str, name: &str) -> Option<Stored> {

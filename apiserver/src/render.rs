@@ -45,7 +45,7 @@ impl Include {
 /// Metadata of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListMeta {
-    /// Revision of the list.
+    /// Revision of the list, zero for what is not stored.
     pub revision: Revision,
     /// Token of the next page.
     pub resume: Option<String>,
@@ -102,12 +102,17 @@ impl Renderer<'_> {
 
     /// A list.
     pub fn list(&self, items: &[Arc<Entry>], meta: &ListMeta) -> ApiResult<Bytes> {
-        let contents = || items.iter().map(|entry| Content::Entry(entry, entry.revision));
+        let contents: Vec<Content<'_>> =
+            items.iter().map(|entry| Content::Entry(entry, entry.revision)).collect();
+        self.contents(&contents, meta)
+    }
+
+    /// A list of any content.
+    pub fn contents(&self, contents: &[Content<'_>], meta: &ListMeta) -> ApiResult<Bytes> {
         let (kind, version) = match self.accepted.shape {
             Shape::Table(beta) => {
-                let rows: Vec<Content<'_>> = contents().collect();
-                let mut out = Vec::with_capacity(4096 + items.len() * TABLE_ROW_BYTES);
-                self.write_table(&rows, &meta.tree(), beta, true, &mut out)?;
+                let mut out = Vec::with_capacity(4096 + contents.len() * TABLE_ROW_BYTES);
+                self.write_table(contents, &meta.tree(), beta, true, &mut out)?;
                 return Ok(finish(out, self.accepted));
             }
             Shape::Partial(_) => {
@@ -123,9 +128,12 @@ impl Renderer<'_> {
             Shape::Full => (format!("{}List", self.kind.resource.kind), self.kind.api_version.clone()),
         };
         if self.accepted.format == Format::Protobuf {
-            return self.protobuf_list(items, &version, meta);
+            return self.protobuf_list(contents, &version, meta);
         }
-        let sizes = items.iter().map(|entry| entry.object.bytes.len() + 48);
+        let sizes = contents.iter().map(|content| match content {
+            Content::Entry(entry, _) => entry.object.bytes.len() + 48,
+            Content::Tree(_) => 256,
+        });
         let mut out = Vec::with_capacity(256 + sizes.sum::<usize>());
         out.extend_from_slice(
             format!(
@@ -135,12 +143,12 @@ impl Renderer<'_> {
             .as_bytes(),
         );
         let full = self.accepted.shape == Shape::Full;
-        if items.is_empty() && !full {
+        if contents.is_empty() && !full {
             out.extend_from_slice(b"null}");
             return Ok(finish(out, self.accepted));
         }
         out.push(b'[');
-        for (index, content) in contents().enumerate() {
+        for (index, content) in contents.iter().copied().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
@@ -154,8 +162,8 @@ impl Renderer<'_> {
         Ok(finish(out, self.accepted))
     }
 
-    fn protobuf_list(&self, items: &[Arc<Entry>], version: &str, meta: &ListMeta) -> ApiResult<Bytes> {
-        let contents = items.iter().map(|entry| Content::Entry(entry, entry.revision));
+    fn protobuf_list(&self, contents: &[Content<'_>], version: &str, meta: &ListMeta) -> ApiResult<Bytes> {
+        let contents = contents.iter().copied();
         let messages: Vec<Bytes> = if self.accepted.shape == Shape::Full {
             let encoder = crate::protobuf::encoder(self.kind)?;
             contents.map(|content| self.message(content, encoder)).collect::<ApiResult<_>>()?
@@ -391,7 +399,9 @@ fn object_meta(content: Content<'_>) -> Tree {
 impl ListMeta {
     fn tree(&self) -> Tree {
         let mut map = Map::new();
-        map.insert("resourceVersion".into(), json!(self.revision.to_string()));
+        if self.revision != Revision::ZERO {
+            map.insert("resourceVersion".into(), json!(self.revision.to_string()));
+        }
         if let Some(resume) = &self.resume {
             map.insert("continue".into(), json!(resume));
         }

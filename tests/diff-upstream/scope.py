@@ -7,6 +7,10 @@ BINDING_FILES = ('01-objects', '02-errors', '03-patches', '04-lists-watches')
 # GROUP/PLURAL of what is served; the core group has no name.
 SERVED = {
     '/namespaces', '/nodes', '/pods', '/configmaps', '/secrets', '/serviceaccounts', '/services', '/endpoints',
+    '/persistentvolumes', '/persistentvolumeclaims', '/resourcequotas', '/limitranges', '/componentstatuses',
+    'scheduling.k8s.io/priorityclasses', 'node.k8s.io/runtimeclasses', 'storage.k8s.io/storageclasses',
+    'storage.k8s.io/csidrivers', 'storage.k8s.io/csinodes', 'storage.k8s.io/csistoragecapacities',
+    'storage.k8s.io/volumeattachments', 'storage.k8s.io/volumeattributesclasses',
     '/events', '/podtemplates', 'events.k8s.io/events', 'discovery.k8s.io/endpointslices',
     'coordination.k8s.io/leases', 'apps/deployments', 'apps/replicasets',
     'rbac.authorization.k8s.io/roles', 'rbac.authorization.k8s.io/clusterroles',

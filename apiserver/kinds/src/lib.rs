@@ -25,9 +25,13 @@ pub mod coordination;
 pub mod core;
 pub mod discovery;
 pub mod events;
+pub mod node;
 pub mod pod_security;
 pub mod policy;
+pub mod quota;
 pub mod rbac;
+pub mod scheduling;
+pub mod storage;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -60,6 +64,9 @@ pub trait Strategy: Send + Sync {
 
     /// Carries over from `old` what this kind of update may not change.
     fn prepare_update(&self, _sub: Subresource, _new: &mut Tree, _old: &Tree) {}
+
+    /// Sets the times that the server gives and not the writer, after either preparation; `old` is absent on create.
+    fn stamp(&self, _sub: Subresource, _new: &mut Tree, _old: Option<&Tree>, _now: &str) {}
 
     /// Why a create is refused as a bad request, before anything else is looked at.
     fn bad_request(&self, _obj: &Tree) -> Option<String> {
@@ -178,7 +185,10 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     strategies.extend(coordination::strategies());
     strategies.extend(discovery::strategies());
     strategies.extend(events::strategies());
+    strategies.extend(node::strategies());
     strategies.extend(rbac::strategies());
+    strategies.extend(scheduling::strategies());
+    strategies.extend(storage::strategies());
     strategies.sort_by_key(|strategy| strategy.resource().position);
 
     let by_resource = strategies

@@ -9,6 +9,14 @@ pub(crate) fn of(value: &Value) -> Quantity {
     Quantity::from_tree(value).unwrap_or(Quantity::ZERO)
 }
 
+/// The format of plain numbers.
+pub(crate) const DECIMAL: schema::quantity::Format = schema::quantity::Format::DecimalSi;
+
+/// The amount rounded up to a whole number.
+pub(crate) fn rounded_to_whole(quantity: &Quantity) -> Quantity {
+    if is_whole(quantity) { quantity.clone() } else { Quantity::new(quantity.value(), quantity.format()) }
+}
+
 /// Whether the amount is below zero.
 pub(crate) fn is_negative(quantity: &Quantity) -> bool {
     quantity.sign() < 0

@@ -80,10 +80,12 @@ fn run(
     let errors = match old {
         None => {
             write::prepare_create(strategy, object);
+            strategy.stamp(sub, object, None, NOW);
             write::validate_create(strategy, object)
         }
         Some(old) => {
             write::prepare_update(strategy, sub, object, old);
+            strategy.stamp(sub, object, Some(old), NOW);
             write::validate_update(strategy, sub, object, old)
         }
     };

@@ -2,7 +2,9 @@
 //! cluster adds to it. Each plugin is a file; this one is their order.
 //! Plugins read only the pinned view; what they read becomes preconditions.
 
+mod claim_resize;
 mod default_tolerations;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_resize;
@@ -12,6 +14,7 @@ mod role_escalation;
 mod runtime_class;
 mod service_account;
 pub(crate) mod service_allocation;
+mod storage_class;
 mod taint_nodes;
 
 use crate::catalog::Kind;
@@ -75,12 +78,15 @@ impl<'a> Review<'a> {
 /// Plugins that change the object, in upstream's order.
 pub(crate) fn mutate(review: &mut Review<'_>, object: &mut Tree, old: Option<&Tree>) -> ApiResult<()> {
     namespace_lifecycle::admit(review, object)?;
+    limit_ranger::mutate(review, object, old)?;
     service_account::mutate(review, object)?;
     node_restriction::admit(review, object, old)?;
     taint_nodes::mutate(review, object);
     priority::mutate(review, object, old)?;
     default_tolerations::mutate(review, object);
-    runtime_class::mutate(review, object)
+    runtime_class::mutate(review, object)?;
+    storage_class::mutate(review, object);
+    Ok(())
 }
 
 /// What only the cluster can give: addresses and ports. Runs after the strategy has prepared the object.
@@ -94,7 +100,10 @@ pub(crate) fn validate(review: &mut Review<'_>, object: &Tree, old: Option<&Tree
         namespace_lifecycle::admit(review, object)?;
         node_restriction::admit(review, object, old)?;
     }
+    limit_ranger::validate(review, object, old)?;
     pod_security::validate(review, object, old)?;
+    priority::validate(review, object)?;
+    claim_resize::validate(review, object, old)?;
     pod_resize::validate(review, object, old)?;
     role_escalation::validate(review, object, old)
 }

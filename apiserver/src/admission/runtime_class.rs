@@ -1,5 +1,5 @@
-//! Runtime classes are no resource yet: a pod that names one is refused, one
-//! that brings an overhead of its own too.
+//! A pod that names a runtime class gets what the class costs and asks for; one that brings an overhead without a class that
+//! has it is refused.
 
 use super::{Operation, Review};
 use crate::status::{ApiError, ApiResult};
@@ -13,9 +13,14 @@ pub(super) fn mutate(review: &Review<'_>, object: &mut Tree) -> ApiResult<()> {
     }
     let name = tree::str_at(object, "metadata.name").to_owned();
     let refuse = |text: String| ApiError::forbidden(&review.kind.group_resource, &name, text);
-    let class = tree::str_at(object, "spec.runtimeClassName");
-    if !class.is_empty() {
-        return Err(refuse(format!("pod rejected: RuntimeClass \"{class}\" not found")));
-    }
-    admission::apply_runtime_class(object, None).map_err(refuse)
+    let class = match tree::at(object, "spec.runtimeClassName").and_then(Tree::as_str) {
+        None => None,
+        Some(class) => {
+            let found = review.objects().get("node.k8s.io", "runtimeclasses", "", class);
+            let missing =
+                || refuse(format!("pod rejected: RuntimeClass {} not found", schema::go::quote(class)));
+            Some(found.ok_or_else(missing)?)
+        }
+    };
+    admission::apply_runtime_class(object, class.as_ref()).map_err(refuse)
 }

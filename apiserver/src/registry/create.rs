@@ -127,6 +127,7 @@ async fn attempt(
     admission::mutate(&mut review, &mut tree, None)?;
     identify(context, &mut tree);
     write::prepare_create(kind.strategy, &mut tree);
+    kind.strategy.stamp(Subresource::None, &mut tree, None, &clock::seconds(context.now));
     admission::allocate(&mut review, &mut tree, None)?;
     let errors = write::validate_create(kind.strategy, &tree);
     if !errors.is_empty() {

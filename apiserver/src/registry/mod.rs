@@ -29,6 +29,7 @@ pub(crate) use resume::Token;
 
 use crate::catalog::Kind;
 use crate::codec::Content;
+use crate::components;
 use crate::context::Context;
 use crate::negotiate::{Accepted, Offer, Shape};
 use crate::render::{Include, Renderer};
@@ -61,6 +62,9 @@ pub(crate) async fn serve(
 ) -> ApiResult<Reply> {
     if let Some(text) = kind.strategy.deprecation() {
         context.warnings.add(text);
+    }
+    if kind.resource.plural == components::PLURAL && kind.resource.group.is_empty() {
+        return components::serve(context, kind, target.verb);
     }
     // Each way is boxed: one future as large as the largest of all would be moved around for every GET.
     let answer: BoxFuture<'_, ApiResult<Reply>> = match (target.verb, target.sub) {

@@ -100,6 +100,7 @@ fn collection(kind: &Kind, info: &RequestInfo, method: &Method, watch: bool) -> 
         Method::POST if kind.has_verb("create") && !info.watch_prefix => Verb::Create,
         Method::GET if kind.has_verb("list") => {
             if watch || info.watch_prefix {
+                may(kind, "watch")?;
                 Verb::Watch
             } else {
                 Verb::List
@@ -122,16 +123,21 @@ fn item(kind: &Kind, info: &RequestInfo, method: &Method) -> ApiResult<Route> {
     if !kind.is_stored() {
         return Err(ApiError::NoSuchResource);
     }
-    let verb = match *method {
-        Method::GET if info.watch_prefix => Verb::Watch,
+    let (verb, word) = match *method {
+        Method::GET if info.watch_prefix => (Verb::Watch, "watch"),
         _ if info.watch_prefix => return Err(ApiError::MethodNotAllowed),
-        Method::GET => Verb::Get,
-        Method::PUT => Verb::Update,
-        Method::PATCH => Verb::Patch,
-        Method::DELETE => Verb::Delete,
+        Method::GET => (Verb::Get, "get"),
+        Method::PUT => (Verb::Update, "update"),
+        Method::PATCH => (Verb::Patch, "patch"),
+        Method::DELETE => (Verb::Delete, "delete"),
         _ => return Err(ApiError::MethodNotAllowed),
     };
+    may(kind, word)?;
     Ok(Route::Resource(Target { verb, sub: Subresource::None }))
+}
+
+fn may(kind: &Kind, word: &str) -> ApiResult<()> {
+    if kind.has_verb(word) { Ok(()) } else { Err(ApiError::MethodNotAllowed) }
 }
 
 fn subresource(sub: &Sub, info: &RequestInfo, method: &Method) -> ApiResult<Route> {

@@ -174,6 +174,8 @@ impl Update<'_> {
         );
         admission::mutate(&mut review, &mut wanted, Some(&self.old))?;
         write::prepare_update(kind.strategy, self.sub, &mut wanted, &self.old);
+        let now = crate::clock::seconds(context.now);
+        kind.strategy.stamp(self.sub, &mut wanted, Some(&self.old), &now);
         admission::allocate(&mut review, &mut wanted, Some(&self.old))?;
         let errors = write::validate_update(kind.strategy, self.sub, &wanted, &self.old);
         if !errors.is_empty() {

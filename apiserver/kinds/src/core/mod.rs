@@ -1,15 +1,22 @@
 //! Kinds of the core group, one file or folder each.
 
 pub mod binding;
+pub mod claims;
+mod componentstatus;
 mod configmap;
 mod endpoints;
 
 mod gojson;
 mod keypair;
+mod limitrange;
+pub mod limits;
 mod namespace;
 mod node;
+pub(crate) mod persistentvolume;
+mod persistentvolumeclaim;
 pub mod pod;
 pub mod podtemplate;
+mod resourcequota;
 mod secret;
 pub mod service;
 mod serviceaccount;
@@ -21,11 +28,16 @@ use crate::Strategy;
 /// The strategies of this group.
 pub(crate) fn strategies() -> Vec<&'static dyn Strategy> {
     let mut strategies: Vec<&'static dyn Strategy> = vec![
+        &componentstatus::ComponentStatuses,
         &configmap::ConfigMaps,
         &endpoints::AllEndpoints,
         &event::Events,
+        &limitrange::LimitRanges,
         &namespace::Namespaces,
         &node::Nodes,
+        &persistentvolume::PersistentVolumes,
+        &persistentvolumeclaim::PersistentVolumeClaims,
+        &resourcequota::ResourceQuotas,
         &secret::Secrets,
         &service::Services,
         &serviceaccount::ServiceAccounts,

@@ -163,7 +163,7 @@ fn host_ports(containers: &mut [Value]) {
 }
 
 /// Quantities finer than a thousandth are rounded up.
-pub(super) fn round_quantities(quantities: &mut Value) {
+pub(crate) fn round_quantities(quantities: &mut Value) {
     for value in quantities.as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
         let exact = quantity::of(value);
         let rounded = quantity::rounded_to_milli(&exact);

@@ -11,7 +11,7 @@ mod conditions;
 mod container_status;
 pub(crate) mod containers;
 pub(crate) mod defaults;
-mod diff;
+pub(crate) mod diff;
 pub mod eviction;
 pub(crate) mod features;
 mod image;
@@ -27,7 +27,7 @@ pub(crate) mod resource_math;
 mod status;
 mod update;
 pub(crate) mod validate;
-mod volume_defaults;
+pub(crate) mod volume_defaults;
 pub(crate) mod warnings;
 
 use std::sync::LazyLock;

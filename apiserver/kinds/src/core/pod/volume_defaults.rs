@@ -20,9 +20,7 @@ pub(super) fn volume(volume: &mut Value) {
     if !has_source {
         set(volume, "emptyDir", json!({}));
     }
-    if let Some(host_path) = at_mut(volume, "hostPath") {
-        set_default(host_path, "type", "");
-    }
+    host_path(volume);
     for source in ["secret", "configMap", "downwardAPI", "projected"] {
         if let Some(source) = at_mut(volume, source) {
             set_default(source, "defaultMode", FILE_MODE);
@@ -45,6 +43,18 @@ pub(super) fn volume(volume: &mut Value) {
                 round_quantities(quantities);
             }
         }
+    }
+}
+
+/// Defaults of the source in the spec of a PersistentVolume.
+pub(crate) fn persistent(spec: &mut Value) {
+    host_path(spec);
+    in_tree(spec);
+}
+
+fn host_path(owner: &mut Value) {
+    if let Some(host_path) = at_mut(owner, "hostPath") {
+        set_default(host_path, "type", "");
     }
 }
 

@@ -118,7 +118,7 @@ fn collect(owner: &Value, path: &Path, is_template: bool) -> Vec<String> {
 const OLD_SECCOMP: &str = r#"non-functional in v1.27+; use the "seccompProfile" field instead"#;
 
 /// What to say about a label of nodes.
-fn old_node_label(label: &str) -> Option<&'static str> {
+pub(crate) fn old_node_label(label: &str) -> Option<&'static str> {
     OLD_NODE_LABELS.iter().find(|(name, _)| *name == label).map(|(_, text)| *text)
 }
 
@@ -143,7 +143,7 @@ fn node_labels(spec: &Value, path: &Path) -> Vec<String> {
     warnings
 }
 
-fn node_term(term: &Value, check_values: bool, path: &Path) -> Vec<String> {
+pub(crate) fn node_term(term: &Value, check_values: bool, path: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, expression) in list_at(term, "matchExpressions").iter().enumerate() {
         let (key, path) = (str_at(expression, "key"), path.child("matchExpressions").index(index));

@@ -154,7 +154,7 @@ pub(super) fn relative_path(place: &str, path: &Path) -> Vec<Error> {
 }
 
 /// A path that never goes up.
-pub(super) fn no_backsteps(place: &str, path: &Path) -> Option<Error> {
+pub(crate) fn no_backsteps(place: &str, path: &Path) -> Option<Error> {
     place.split('/').any(|part| part == "..").then(|| field::invalid(path, place, "must not contain '..'"))
 }
 

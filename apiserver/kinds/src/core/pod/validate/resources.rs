@@ -16,7 +16,7 @@ use crate::quantity::{self, Quantity};
 use crate::tree::{at, list_at, str_at};
 
 /// Unprefixed resource names upstream knows, quota's included.
-const STANDARD: [&str; 20] = [
+pub(crate) const STANDARD: [&str; 20] = [
     "configmaps",
     "cpu",
     "ephemeral-storage",
@@ -55,7 +55,12 @@ pub(super) fn container(container: &Value, scope: &Scope<'_>, path: &Path) -> Ve
 /// Everything wrong with the overhead of running the pod, which counts as limits.
 pub(super) fn overhead(spec: &Value, options: &Options, path: &Path) -> Vec<Error> {
     let Some(overhead) = at(spec, "overhead") else { return Vec::new() };
-    requirements(&json!({"limits": overhead}), Level::Container, &BTreeSet::new(), options, path)
+    limits(overhead, options, path)
+}
+
+/// Everything wrong with the limits of a container that asks for nothing else.
+pub(crate) fn limits(limits: &Value, options: &Options, path: &Path) -> Vec<Error> {
+    requirements(&json!({"limits": limits}), Level::Container, &BTreeSet::new(), options, path)
 }
 
 /// Everything wrong with the resources of the pod as a whole.
@@ -163,7 +168,8 @@ fn entry(name: &str, amount: &Quantity, level: Level, path: &Path) -> Vec<Error>
     errors
 }
 
-fn resource_name(name: &str, path: &Path) -> Vec<Error> {
+/// What is wrong with the name of a resource of any kind.
+pub(crate) fn resource_name(name: &str, path: &Path) -> Vec<Error> {
     let errors = super::invalid_each(path, name, qualified_name(name));
     if errors.is_empty() && !name.contains('/') && !STANDARD.contains(&name) && !is_quota_huge_page(name) {
         return vec![field::invalid(path, name, "must be a standard resource type or fully qualified")];
@@ -175,7 +181,8 @@ fn is_quota_huge_page(name: &str) -> bool {
     is_huge_page(name) || name.starts_with("requests.hugepages-")
 }
 
-fn container_name(name: &str, path: &Path) -> Vec<Error> {
+/// What is wrong with the name of a resource that a container may ask for.
+pub(crate) fn container_name(name: &str, path: &Path) -> Vec<Error> {
     let mut errors = resource_name(name, path);
     if !name.contains('/') {
         if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !is_huge_page(name) {

@@ -3,14 +3,22 @@
 use serde_json::Value;
 
 use super::{Path, invalid_each, label, subdomain};
+use crate::core::claims::ACCESS_MODES;
 use crate::field::{self, Error};
 use crate::meta::{validate_annotations, validate_labels};
 use crate::names::dns_subdomain;
 use crate::quantity;
-use crate::selector::{Leniency, validate_label_selector};
+use crate::selector::{self, validate_label_selector};
 use crate::tree::{at, map_at, str_at, strings_at};
 
-const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+/// Where a claim's rules may be looser than usual, because what is stored already breaks them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Leniency {
+    /// Values of the selector that are no label values pass.
+    pub(crate) any_values: bool,
+    /// API groups of the data source pass, however they are written.
+    pub(crate) any_groups: bool,
+}
 
 /// Everything wrong with a claim template: labels and annotations are all the metadata it may have.
 pub(super) fn template(template: &Value, path: &Path) -> Vec<Error> {
@@ -22,7 +30,11 @@ pub(super) fn template(template: &Value, path: &Path) -> Vec<Error> {
     for name in META_FIELDS.iter().filter(|name| at(meta, name).is_some()) {
         errors.push(field::forbidden(&meta_path.child(name_as_printed(name)), "cannot be set"));
     }
-    errors.extend(claim_spec(at(template, "spec").unwrap_or(&null), &path.child("spec")));
+    errors.extend(claim_spec(
+        at(template, "spec").unwrap_or(&null),
+        Leniency::default(),
+        &path.child("spec"),
+    ));
     errors
 }
 
@@ -49,13 +61,14 @@ fn name_as_printed(name: &str) -> &str {
 }
 
 /// Everything wrong with the spec of a claim.
-pub(super) fn claim_spec(spec: &Value, path: &Path) -> Vec<Error> {
+pub(crate) fn claim_spec(spec: &Value, leniency: Leniency, path: &Path) -> Vec<Error> {
     let modes_path = path.child("accessModes");
+    let of_selector = selector::Leniency { any_values: leniency.any_values, any_operator: false };
     let mut errors = Vec::new();
     if strings_at(spec, "accessModes").is_empty() {
         errors.push(field::required(&modes_path, "at least 1 access mode is required"));
     }
-    errors.extend(validate_label_selector(spec, "selector", Leniency::default(), &path.child("selector")));
+    errors.extend(validate_label_selector(spec, "selector", of_selector, &path.child("selector")));
     errors.extend(access_modes(spec, &modes_path));
     errors.extend(storage(spec, &path.child("resources").key("storage")));
     errors.extend(class_name(spec, "storageClassName", path));
@@ -64,7 +77,7 @@ pub(super) fn claim_spec(spec: &Value, path: &Path) -> Vec<Error> {
     {
         errors.push(field::not_supported(&path.child("volumeMode"), mode, &["Block", "Filesystem"]));
     }
-    errors.extend(data_sources(spec, path));
+    errors.extend(data_sources(spec, leniency, path));
     errors.extend(class_name(spec, "volumeAttributesClassName", path));
     errors
 }
@@ -100,11 +113,11 @@ fn class_name(spec: &Value, name: &str, path: &Path) -> Vec<Error> {
     if value.is_empty() { Vec::new() } else { subdomain(value, &path.child(name)) }
 }
 
-fn data_sources(spec: &Value, path: &Path) -> Vec<Error> {
+fn data_sources(spec: &Value, leniency: Leniency, path: &Path) -> Vec<Error> {
     let mut errors = Vec::new();
     for name in ["dataSource", "dataSourceRef"] {
         if let Some(source) = at(spec, name) {
-            errors.extend(data_source(source, &path.child(name)));
+            errors.extend(data_source(source, leniency, &path.child(name)));
         }
     }
     let (Some(source), Some(reference)) = (at(spec, "dataSource"), at(spec, "dataSourceRef")) else {
@@ -126,7 +139,7 @@ fn data_sources(spec: &Value, path: &Path) -> Vec<Error> {
     errors
 }
 
-fn data_source(source: &Value, path: &Path) -> Vec<Error> {
+fn data_source(source: &Value, leniency: Leniency, path: &Path) -> Vec<Error> {
     let (kind, group) = (str_at(source, "kind"), str_at(source, "apiGroup"));
     let mut errors = Vec::new();
     for name in ["name", "kind"] {
@@ -138,7 +151,7 @@ fn data_source(source: &Value, path: &Path) -> Vec<Error> {
         let text = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
         errors.push(field::invalid(path, kind, text));
     }
-    if !group.is_empty() {
+    if !group.is_empty() && !leniency.any_groups {
         errors.extend(invalid_each(&path.child("apiGroup"), group, dns_subdomain(group)));
     }
     let namespace = str_at(source, "namespace");

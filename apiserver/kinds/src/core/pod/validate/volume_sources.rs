@@ -4,17 +4,21 @@ use serde_json::Value;
 
 use super::mounts::{no_backsteps, relative_path, unreserved_path};
 use super::options::Options;
-use super::{Path, containers, env, invalid_each, label, projected, subdomain, volume_claims};
+use super::{Path, containers, env, label, projected, subdomain, volume_claims};
 use crate::field::{self, Error};
-use crate::names::{dns_subdomain, inclusive_range};
+use crate::names::inclusive_range;
 use crate::quantity;
+use crate::storage::driver_name;
 use crate::tree::{at, bool_at, entries_at, int_at, list_at, str_at, strings_at};
+
+/// What is said of a target and a volume whose names are too long together.
+pub(crate) const LONG_ISCSI: &str = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
 
 /// The last file mode: 0777.
 const FILE_MODE_MAX: i64 = 0o777;
 
 /// Everything wrong with the source of this name.
-pub(super) fn validate(name: &str, source: &Value, path: &Path, options: &Options) -> Vec<Error> {
+pub(crate) fn validate(name: &str, source: &Value, path: &Path, options: &Options) -> Vec<Error> {
     match name {
         "emptyDir" => empty_dir(source, path),
         "hostPath" => host_path(source, path),
@@ -158,7 +162,8 @@ fn iscsi(source: &Value, path: &Path) -> Vec<Error> {
     errors
 }
 
-fn iscsi_name(name: &str, path: &Path) -> Option<Error> {
+/// What is wrong with the name of an iSCSI target or initiator.
+pub(crate) fn iscsi_name(name: &str, path: &Path) -> Option<Error> {
     let alphanumeric =
         |rest: &str, length: usize| rest.len() == length && rest.bytes().all(|b| b.is_ascii_alphanumeric());
     // Upstream's pattern has a dot for any character after the prefix.
@@ -343,17 +348,7 @@ fn storage_os(source: &Value, path: &Path) -> Vec<Error> {
 }
 
 fn csi(source: &Value, path: &Path) -> Vec<Error> {
-    let driver_path = path.child("driver");
-    let driver = str_at(source, "driver");
-    let mut errors = Vec::new();
-    if driver.is_empty() {
-        errors.push(field::required(&driver_path, ""));
-    } else {
-        if driver.len() > 63 {
-            errors.push(field::too_long(&driver_path, 63));
-        }
-        errors.extend(invalid_each(&driver_path, driver, dns_subdomain(&driver.to_lowercase())));
-    }
+    let mut errors = driver_name(str_at(source, "driver"), &path.child("driver"));
     if let Some(secret) = at(source, "nodePublishSecretRef") {
         match str_at(secret, "name") {
             "" => errors.push(field::required(&path.child("nodePublishSecretRef").child("name"), "")),

@@ -130,8 +130,7 @@ fn iscsi_name(volume: &Value, iscsi: &Value, path: &Path) -> Option<Error> {
     let name = str_at(volume, "name");
     let length = name.len() + 1 + str_at(iscsi, "targetPortal").len();
     let too_long = at(iscsi, "initiatorName").is_some() && length > 64;
-    let text = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
-    too_long.then(|| field::invalid(&path.child("name"), name, text))
+    too_long.then(|| field::invalid(&path.child("name"), name, volume_sources::LONG_ISCSI))
 }
 
 /// Whether a stored spec projects a token to a path that is refused by now.

@@ -1,0 +1,54 @@
+//! What volumes and claims have in common: access modes, class, size.
+
+use serde_json::Value;
+
+use crate::quantity::{self, Quantity};
+use crate::tree::{at, map_at, str_at, strings_at};
+
+/// How a volume can be mounted, in the order of names.
+pub(crate) const ACCESS_MODES: [&str; 4] =
+    ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+
+/// The annotation that named a class before there was a field.
+pub const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+/// The class of a volume or claim, the annotation first; `None` when neither names one.
+pub fn class(obj: &Value) -> Option<&str> {
+    let annotated = at(obj, "metadata.annotations").and_then(|map| map.get(BETA_CLASS));
+    annotated.or_else(|| at(obj, "spec.storageClassName")).and_then(Value::as_str)
+}
+
+/// The storage in the quantities at a path, zero when absent.
+pub(crate) fn storage(obj: &Value, path: &str) -> Quantity {
+    let amount = map_at(obj, path).and_then(|amounts| amounts.get("storage"));
+    amount.map_or(Quantity::ZERO, quantity::of)
+}
+
+/// How much storage a claim asks for.
+pub fn requested(claim: &Value) -> Quantity {
+    storage(claim, "spec.resources.requests")
+}
+
+/// The access modes at a path in short form, each once: `RWO,ROX`.
+pub(crate) fn short_modes(obj: &Value, path: &str) -> String {
+    const SHORT: [(&str, &str); 4] = [
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ];
+    let modes = strings_at(obj, path);
+    let short = SHORT.iter().filter(|(mode, _)| modes.contains(mode)).map(|(_, short)| *short);
+    short.collect::<Vec<_>>().join(",")
+}
+
+/// The phase as a cell: an object that is going is `Terminating`.
+pub(crate) fn phase(obj: &Value) -> &str {
+    let going = at(obj, "metadata.deletionTimestamp").is_some();
+    if going { "Terminating" } else { str_at(obj, "status.phase") }
+}
+
+/// The text at a path, `<unset>` when absent.
+pub(crate) fn or_unset<'a>(obj: &'a Value, path: &str) -> &'a str {
+    at(obj, path).and_then(Value::as_str).unwrap_or("<unset>")
+}
