@@ -161,6 +161,7 @@ fn context(server: &Arc<Inner>, kind: &Kind, object: &Tree) -> Context {
         headers,
         user: UserInfo::authenticated(users::APISERVER, &[groups::MASTERS]),
         fence: None,
+        upgrade: None,
         warnings: Warnings::default(),
         now: crate::clock::now(&server.seams),
     }

@@ -23,6 +23,7 @@ use futures::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Request};
+use hyper::upgrade::OnUpgrade;
 use raft_store::Term;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -122,7 +123,9 @@ async fn checked(
     let fence = parts.extensions.get::<Fence>().map(|fence| Term(fence.0));
     let now = crate::clock::now(&server.seams);
     let (method, headers) = (parts.method.clone(), std::mem::take(&mut parts.headers));
-    let mut context = Context { server, method, info, query, headers, user, fence, warnings, now };
+    let upgrade = registry::socket::is_asked(&headers).then(|| parts.extensions.get::<OnUpgrade>().cloned());
+    let upgrade = upgrade.flatten();
+    let mut context = Context { server, method, info, query, headers, user, fence, upgrade, warnings, now };
 
     let wanted = identity::wanted(&context.headers)?;
     // Whoever may do everything as himself needs no look at roles.

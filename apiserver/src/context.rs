@@ -10,6 +10,7 @@ use access::UserInfo;
 use access::tokens::Key;
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use raft_store::Term;
 use std::sync::{Arc, Mutex};
@@ -66,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) user: UserInfo,
     /// Term of an in-process writer.
     pub(crate) fence: Option<Term>,
+    /// The connection behind the request, when it asks for a WebSocket.
+    pub(crate) upgrade: Option<OnUpgrade>,
     /// Warnings so far.
     pub(crate) warnings: Warnings,
     /// When it came.

@@ -11,6 +11,7 @@ mod admission;
 mod bootstrap;
 mod catalog;
 mod chain;
+mod chunks;
 mod clock;
 mod codec;
 mod components;

@@ -53,6 +53,16 @@ pub struct ListMeta {
     pub remaining: Option<usize>,
 }
 
+/// What stands around the items of a list.
+pub struct ListFrame<'a> {
+    /// Up to the first item.
+    pub head: Vec<u8>,
+    /// After the last one.
+    pub tail: &'static [u8],
+    /// apiVersion of the list.
+    version: &'a str,
+}
+
 /// One request's way to bytes.
 #[derive(Clone, Copy)]
 pub struct Renderer<'a> {
@@ -109,11 +119,31 @@ impl Renderer<'_> {
 
     /// A list of any content.
     pub fn contents(&self, contents: &[Content<'_>], meta: &ListMeta) -> ApiResult<Bytes> {
+        let frame = self.list_frame(contents.is_empty(), meta)?;
+        if self.accepted.format == Format::Protobuf && !matches!(self.accepted.shape, Shape::Table(_)) {
+            return self.protobuf_list(contents, frame.version, meta);
+        }
+        let sizes = contents.iter().map(|content| match (self.accepted.shape, content) {
+            (Shape::Table(_), _) => TABLE_ROW_BYTES,
+            (_, Content::Entry(entry, _)) => entry.object.bytes.len() + 48,
+            (_, Content::Tree(_)) => 256,
+        });
+        let mut out = Vec::with_capacity(frame.head.len() + 256 + sizes.sum::<usize>());
+        out.extend_from_slice(&frame.head);
+        for (index, content) in contents.iter().enumerate() {
+            self.write_item(index, *content, &mut out)?;
+        }
+        out.extend_from_slice(frame.tail);
+        Ok(finish(out, self.accepted))
+    }
+
+    /// What stands around the items of a list in JSON; refuses shapes that a list cannot have.
+    pub fn list_frame(&self, empty: bool, meta: &ListMeta) -> ApiResult<ListFrame<'_>> {
         let (kind, version) = match self.accepted.shape {
             Shape::Table(beta) => {
-                let mut out = Vec::with_capacity(4096 + contents.len() * TABLE_ROW_BYTES);
-                self.write_table(contents, &meta.tree(), beta, true, &mut out)?;
-                return Ok(finish(out, self.accepted));
+                let mut head = Vec::with_capacity(4096);
+                self.write_table_head(&meta.tree(), beta, true, &mut head);
+                return Ok(ListFrame { head, tail: b"]}", version: meta_version(beta) });
             }
             Shape::Partial(_) => {
                 let text = format!(
@@ -122,44 +152,28 @@ impl Renderer<'_> {
                 );
                 return Err(ApiError::UnfitRepresentation(text));
             }
-            Shape::PartialList(beta) => {
-                ("PartialObjectMetadataList".to_owned(), meta_version(beta).to_owned())
-            }
-            Shape::Full => (format!("{}List", self.kind.resource.kind), self.kind.api_version.clone()),
+            Shape::PartialList(beta) => ("PartialObjectMetadataList".to_owned(), meta_version(beta)),
+            Shape::Full => (format!("{}List", self.kind.resource.kind), self.kind.api_version.as_str()),
         };
-        if self.accepted.format == Format::Protobuf {
-            return self.protobuf_list(contents, &version, meta);
-        }
-        let sizes = contents.iter().map(|content| match content {
-            Content::Entry(entry, _) => entry.object.bytes.len() + 48,
-            Content::Tree(_) => 256,
-        });
-        let mut out = Vec::with_capacity(256 + sizes.sum::<usize>());
-        out.extend_from_slice(
-            format!(
-                "{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":",
-                meta.tree()
-            )
-            .as_bytes(),
+        let none = empty && self.accepted.shape != Shape::Full;
+        let (open, tail): (&str, &[u8]) = if none { ("null", b"}") } else { ("[", b"]}") };
+        let head = format!(
+            "{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":{open}",
+            meta.tree()
         );
-        let full = self.accepted.shape == Shape::Full;
-        if contents.is_empty() && !full {
-            out.extend_from_slice(b"null}");
-            return Ok(finish(out, self.accepted));
+        Ok(ListFrame { head: head.into_bytes(), tail, version })
+    }
+
+    /// Writes an item of a list in JSON, or a row of a Table.
+    pub fn write_item(&self, index: usize, content: Content<'_>, out: &mut Vec<u8>) -> ApiResult<()> {
+        if index > 0 {
+            out.push(b',');
         }
-        out.push(b'[');
-        for (index, content) in contents.iter().copied().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            if full {
-                self.write(content, true, &mut out)?;
-            } else {
-                self.write_partial(content, version.ends_with("beta1"), &mut out)?;
-            }
+        match self.accepted.shape {
+            Shape::Table(beta) => self.write_row(content, beta, out),
+            Shape::Full => self.write(content, true, out),
+            Shape::Partial(beta) | Shape::PartialList(beta) => self.write_partial(content, beta, out),
         }
-        out.extend_from_slice(b"]}");
-        Ok(finish(out, self.accepted))
     }
 
     fn protobuf_list(&self, contents: &[Content<'_>], version: &str, meta: &ListMeta) -> ApiResult<Bytes> {
@@ -303,6 +317,18 @@ impl Renderer<'_> {
         columns: bool,
         out: &mut Vec<u8>,
     ) -> ApiResult<()> {
+        self.write_table_head(meta, beta, columns, out);
+        for (index, content) in rows.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            self.write_row(*content, beta, out)?;
+        }
+        out.extend_from_slice(b"]}");
+        Ok(())
+    }
+
+    fn write_table_head(&self, meta: &Tree, beta: bool, columns: bool, out: &mut Vec<u8>) {
         let version = meta_version(beta);
         out.extend_from_slice(
             format!(
@@ -313,14 +339,6 @@ impl Renderer<'_> {
         let definitions = if columns { self.columns() } else { Tree::Null };
         out.extend_from_slice(definitions.to_string().as_bytes());
         out.extend_from_slice(b",\"rows\":[");
-        for (index, content) in rows.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            self.write_row(*content, beta, out)?;
-        }
-        out.extend_from_slice(b"]}");
-        Ok(())
     }
 
     fn columns(&self) -> Tree {

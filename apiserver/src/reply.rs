@@ -50,11 +50,26 @@ pub(crate) fn packed(body: &[u8], level: Compression) -> Vec<u8> {
     encoder.finish().expect("vectors take every write")
 }
 
+/// A body that comes in parts.
+pub(crate) fn stream(code: u16, content_type: &'static str, body: Body, is_packed: bool) -> Reply {
+    let mut reply = Response::new(body);
+    *reply.status_mut() = StatusCode::from_u16(code).expect("codes are chosen in status");
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if is_packed {
+        mark_packed(&mut reply);
+    }
+    reply
+}
+
+fn mark_packed(reply: &mut Reply) {
+    reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    reply.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+}
+
 /// A body that was compressed by [`packed`].
 pub(crate) fn bytes_packed(code: u16, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = bytes(code, content_type, body);
-    reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    reply.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    mark_packed(&mut reply);
     reply
 }
 

@@ -4,6 +4,7 @@
 use super::propose::{linearizable, view_at_least};
 use super::resume::Token;
 use crate::catalog::Kind;
+use crate::chunks;
 use crate::context::Context;
 use crate::negotiate::Offer;
 use crate::options::{ListOptions, Match};
@@ -116,6 +117,9 @@ pub(super) async fn list(context: &Context, kind: &'static Kind) -> ApiResult<Re
         resume: page.next.map(|start| Token { revision: token_revision, start }.encode()),
         remaining: page.remaining,
     };
+    if chunks::fits(accepted, &page.items) {
+        return chunks::list(context, kind, accepted, page.items, &meta);
+    }
     let body = context.renderer(kind, accepted)?.list(&page.items, &meta)?;
     Ok(reply::object(context, 200, accepted, body))
 }

@@ -18,6 +18,7 @@ pub(crate) mod propose;
 mod resume;
 pub(crate) mod route;
 mod scale;
+pub(crate) mod socket;
 mod token;
 mod update;
 mod watch;

@@ -4,6 +4,7 @@
 use super::get::revision;
 use super::list::Selection;
 use super::propose::{linearizable, view_at_least};
+use super::socket;
 use crate::catalog::Kind;
 use crate::codec::Content;
 use crate::context::Context;
@@ -53,6 +54,9 @@ pub(super) async fn watch(context: &Context, kind: &'static Kind) -> ApiResult<R
         // A list shape asked of a watch gives a stream that never says anything, as upstream's does.
         if silent { stream.wait().await } else { stream.run(start).await }
     });
+    if let Some(upgrade) = &context.upgrade {
+        return Ok(socket::serve(&context.headers, upgrade.clone(), accepted.format, receiver));
+    }
     let mut reply = Reply::new(Body::from_stream(ReceiverStream::new(receiver)));
     let media = match accepted.format {
         Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
