@@ -1,8 +1,10 @@
 //! What every cluster has from its first minute: system namespaces, bootstrap
-//! roles, the `kubernetes` Service with its endpoints. Creates what is absent
-//! and puts back what a shipped role or binding has lost; never takes away or
+//! roles, the range of service addresses, the `kubernetes` Service with its
+//! endpoints, the objects of priority and fairness. Creates what is absent and
+//! puts back what a shipped role or binding has lost; never takes away or
 //! changes what somebody added.
 
+use crate::admission::service_addresses;
 use crate::catalog::{self, Kind};
 use crate::context::{Context, Warnings};
 use crate::options::{FieldValidation, WriteOptions};
@@ -15,6 +17,8 @@ use access::bootstrap::{Reconciled, reconcile};
 use access::{UserInfo, groups, users};
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Method};
+use kinds::flowcontrol::bootstrap as flow;
+use kinds::networking::service_cidr;
 use kinds::tree;
 use mvcc::{Entry, Key, Operation, Outcome, Precondition, Transaction};
 use schema::Tree;
@@ -25,16 +29,22 @@ use std::time::Duration;
 
 /// Objects created at the same time: enough to share the log's flushes, few enough to leave room for requests.
 const CONCURRENT_MAX: usize = 64;
+/// Group of the objects of priority and fairness.
+const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
 /// Milliseconds between tries while no leader takes proposals.
 const RETRY_MS: u64 = 50;
 
 /// Creates everything: namespaces first, then what lives in them.
 pub(crate) async fn run(server: &Arc<Inner>) {
+    let mut first = access::bootstrap::namespaces();
+    first.extend(service_range(server));
     let mut objects = access::bootstrap::objects();
     objects.push(authentication_config(server));
     objects.extend(kubernetes_service(server));
     objects.extend(kinds::scheduling::priorityclass::system_objects());
-    for stage in [access::bootstrap::namespaces(), objects] {
+    objects.extend(flow_objects());
+    let addresses = missing_addresses(server).await;
+    for stage in [first, addresses, objects] {
         futures::stream::iter(stage)
             .for_each_concurrent(CONCURRENT_MAX, |object| ensure(server, object))
             .await;
@@ -46,6 +56,51 @@ pub(crate) async fn advertise(server: &Arc<Inner>) {
     for object in kubernetes_service(server) {
         ensure(server, object).await;
     }
+}
+
+/// Puts back what the server needs of priority and fairness, and takes away what an earlier version had made.
+pub(crate) async fn keep_flow_objects(server: &Arc<Inner>) {
+    for object in flow_objects() {
+        ensure(server, object).await;
+    }
+    for kind in catalog::all().iter().filter(|kind| kind.resource.group == FLOW_CONTROL) {
+        let view = server.store.view();
+        for entry in view.list(&kind.stored_as, None, None) {
+            let stored = server.codec.tree(kind, entry, entry.revision);
+            if stored.is_ok_and(|stored| flow::is_left_over(&stored)) {
+                // Refused when somebody has just claimed the object.
+                let _ = replace(server, entry, Operation::Delete(entry.object.key.clone())).await;
+            }
+        }
+    }
+}
+
+/// Services of an older data folder have addresses without an object.
+async fn missing_addresses(server: &Inner) -> Vec<Tree> {
+    while !server.stopping.is_cancelled() {
+        match server.store.linearizable().await {
+            Ok(view) => return service_addresses::missing(&server.codec, &view),
+            Err(_) => tokio::time::sleep(Duration::from_millis(RETRY_MS)).await,
+        }
+    }
+    Vec::new()
+}
+
+fn flow_objects() -> impl Iterator<Item = Tree> {
+    flow::shipped().iter().map(|shipped| shipped.object.clone())
+}
+
+/// The range that addresses of Services come from.
+fn service_range(server: &Inner) -> Option<Tree> {
+    let ranges = &server.config.service_cidrs;
+    let cidrs: Vec<String> = ranges.iter().map(|(base, length)| format!("{base}/{length}")).collect();
+    (!cidrs.is_empty()).then(|| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+            "metadata": {"name": service_cidr::DEFAULT},
+            "spec": {"cidrs": cidrs},
+        })
+    })
 }
 
 /// Creates an object unless it is there, however long the store takes to find its leader.
@@ -94,8 +149,8 @@ async fn create(server: &Arc<Inner>, mut object: Tree) -> ApiResult<()> {
             Reconciled::Recreate(_) => replace(server, &entry, Operation::Delete(key)).await?,
         }
     }
-    let options =
-        WriteOptions { dry_run: false, field_manager: String::new(), validation: FieldValidation::Ignore };
+    let field_manager = if group == FLOW_CONTROL { flow::FIELD_MANAGER } else { "" }.to_owned();
+    let options = WriteOptions { dry_run: false, field_manager, validation: FieldValidation::Ignore };
     registry::create_tree(&context, kind, object, &options).await.map(drop)
 }
 
@@ -108,6 +163,10 @@ fn completed(kind: &Kind, mut stored: Tree, shipped: &Tree) -> Reconciled {
         }
         "endpoints" => &["subsets"],
         "endpointslices" => &["endpoints", "ports"],
+        "flowschemas" | "prioritylevelconfigurations" => {
+            let revised = flow::of(shipped).and_then(|shipped| flow::revised(&stored, shipped));
+            return revised.map_or(Reconciled::Keep, Reconciled::Update);
+        }
         _ => return Reconciled::Keep,
     };
     if parts.iter().all(|part| tree::same_at(&stored, shipped, part)) {

@@ -104,6 +104,31 @@ pub static SUBRESOURCES: &[Sub] = &[
     sub("apps", "deployments", "status", ("", "", "Deployment"), READ_WRITE),
     sub("apps", "replicasets", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
     sub("apps", "replicasets", "status", ("", "", "ReplicaSet"), READ_WRITE),
+    sub(
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+        "approval",
+        ("", "", "CertificateSigningRequest"),
+        READ_WRITE,
+    ),
+    sub(
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+        "status",
+        ("", "", "CertificateSigningRequest"),
+        READ_WRITE,
+    ),
+    sub("flowcontrol.apiserver.k8s.io", "flowschemas", "status", ("", "", "FlowSchema"), READ_WRITE),
+    sub(
+        "flowcontrol.apiserver.k8s.io",
+        "prioritylevelconfigurations",
+        "status",
+        ("", "", "PriorityLevelConfiguration"),
+        READ_WRITE,
+    ),
+    sub("networking.k8s.io", "ingresses", "status", ("", "", "Ingress"), READ_WRITE),
+    sub("networking.k8s.io", "servicecidrs", "status", ("", "", "ServiceCIDR"), READ_WRITE),
+    sub("resource.k8s.io", "resourceclaims", "status", ("", "", "ResourceClaim"), READ_WRITE),
     sub("storage.k8s.io", "volumeattachments", "status", ("", "", "VolumeAttachment"), READ_WRITE),
 ];
 
@@ -242,7 +267,8 @@ fn priority(group: &str) -> u32 {
         "scheduling.k8s.io" => 16600,
         "coordination.k8s.io" => 16500,
         "node.k8s.io" => 16300,
-        "discovery.k8s.io" => 16200,
+        "discovery.k8s.io" | "resource.k8s.io" => 16200,
+        "flowcontrol.apiserver.k8s.io" => 16100,
         _ => 1000,
     }
 }

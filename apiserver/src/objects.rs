@@ -45,6 +45,13 @@ impl Objects<'_> {
         entries.filter_map(|entry| self.codec.tree(kind, entry, entry.revision).ok()).collect()
     }
 
+    /// Every object of a resource. For kinds of which a cluster has few.
+    pub(crate) fn all(&self, group: &str, plural: &str) -> Vec<Tree> {
+        let Some(kind) = catalog::find(group, "v1", plural) else { return Vec::new() };
+        let entries = self.view.list(&kind.stored_as, None, None);
+        entries.filter_map(|entry| self.codec.tree(kind, entry, entry.revision).ok()).collect()
+    }
+
     fn stored(&self, plural: &str, namespace: &str, name: &str) -> Option<Stored> {
         self.core(plural, namespace, name).map(|tree| Stored::of(&tree))
     }

@@ -18,6 +18,12 @@ SERVED = {
     'authentication.k8s.io/tokenreviews', 'authentication.k8s.io/selfsubjectreviews',
     'authorization.k8s.io/subjectaccessreviews', 'authorization.k8s.io/localsubjectaccessreviews',
     'authorization.k8s.io/selfsubjectaccessreviews', 'authorization.k8s.io/selfsubjectrulesreviews',
+    'networking.k8s.io/ingresses', 'networking.k8s.io/ingressclasses', 'networking.k8s.io/networkpolicies',
+    'networking.k8s.io/ipaddresses', 'networking.k8s.io/servicecidrs',
+    'certificates.k8s.io/certificatesigningrequests',
+    'flowcontrol.apiserver.k8s.io/flowschemas', 'flowcontrol.apiserver.k8s.io/prioritylevelconfigurations',
+    'resource.k8s.io/deviceclasses', 'resource.k8s.io/resourceclaims', 'resource.k8s.io/resourceclaimtemplates',
+    'resource.k8s.io/resourceslices',
 }
 NAMESPACE_SUBRESOURCES = ('status', 'finalize')
 

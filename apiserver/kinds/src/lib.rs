@@ -7,6 +7,7 @@
 
 pub mod columns;
 pub mod deletion;
+mod domain_path;
 pub mod field;
 pub mod meta;
 pub mod names;
@@ -21,15 +22,19 @@ pub mod apps;
 pub mod authentication;
 pub mod authorization;
 pub mod autoscaling;
+pub mod certificates;
 pub mod coordination;
 pub mod core;
 pub mod discovery;
 pub mod events;
+pub mod flowcontrol;
+pub mod networking;
 pub mod node;
 pub mod pod_security;
 pub mod policy;
 pub mod quota;
 pub mod rbac;
+pub mod resource_claims;
 pub mod scheduling;
 pub mod storage;
 
@@ -182,6 +187,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     strategies.extend(apps::strategies());
     strategies.extend(authentication::strategies());
     strategies.extend(authorization::strategies());
+    strategies.extend(certificates::strategies());
     strategies.extend(coordination::strategies());
     strategies.extend(discovery::strategies());
     strategies.extend(events::strategies());
@@ -189,6 +195,9 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     strategies.extend(rbac::strategies());
     strategies.extend(scheduling::strategies());
     strategies.extend(storage::strategies());
+    strategies.extend(flowcontrol::strategies());
+    strategies.extend(networking::strategies());
+    strategies.extend(resource_claims::strategies());
     strategies.sort_by_key(|strategy| strategy.resource().position);
 
     let by_resource = strategies

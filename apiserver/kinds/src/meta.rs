@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::field::{self, BadValue, Error, Path};
 use crate::names::{NameRule, label_rule, label_value, qualified_name};
-use crate::tree::{at, bool_at, entries_at, int_at, list_at, same_at, set, str_at, strings_at};
+use crate::tree::{at, bool_at, carry_over, entries_at, int_at, list_at, same_at, set, str_at, strings_at};
 
 /// Bytes that all annotation keys and values of an object may have together.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
@@ -373,6 +373,13 @@ fn print_fields(obj: &Value, order: &[&str], print_value: impl Fn(&str, &Value) 
 /// The metadata's generation, 0 when absent.
 pub fn generation(obj: &Value) -> i64 {
     int_at(obj, "metadata.generation").unwrap_or(0)
+}
+
+/// Takes from `old` the metadata that a writer of some kinds' status may not change.
+pub fn keep_for_status(new: &mut Value, old: &Value) {
+    for name in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        carry_over(new, old, &format!("metadata.{name}"));
+    }
 }
 
 /// Sets the generation a new object starts with.

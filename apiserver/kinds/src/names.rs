@@ -13,6 +13,7 @@ const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const LABEL_TEXT: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const SUBDOMAIN_TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
+const WILDCARD_TEXT: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character";
 const RFC1035: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const RFC1035_TEXT: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character";
 const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
@@ -42,6 +43,18 @@ pub fn dns_subdomain(value: &str) -> Vec<String> {
     }
     if !is_subdomain(value) {
         errors.push(pattern(SUBDOMAIN_TEXT, SUBDOMAIN, &["example.com"]));
+    }
+    errors
+}
+
+/// A subdomain whose first label is `*`.
+pub fn wildcard_subdomain(value: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if value.len() > 253 {
+        errors.push(max_characters(253));
+    }
+    if !value.strip_prefix("*.").is_some_and(is_subdomain) {
+        errors.push(pattern(WILDCARD_TEXT, &format!(r"\*\.{SUBDOMAIN}"), &["*.example.com"]));
     }
     errors
 }

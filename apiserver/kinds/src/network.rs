@@ -157,6 +157,18 @@ pub fn validate_legacy_cidr(path: &Path, value: &str, strictness: Strictness, st
     if stored.contains(&value) { Vec::new() } else { parse_cidr(path, value, strictness).1 }
 }
 
+/// Everything wrong with a CIDR in a newer field: it must be canonical.
+pub fn validate_cidr(path: &Path, value: &str) -> Vec<Error> {
+    let (cidr, mut errors) = parse_cidr(path, value, Strictness::Strict);
+    if let (Some((ip, length)), true) = (cidr, errors.is_empty())
+        && format!("{ip}/{length}") != value
+    {
+        let text = format!("must be in canonical form (\"{ip}/{length}\")");
+        errors.push(field::invalid(path, value, text));
+    }
+    errors
+}
+
 /// Everything wrong with an address traffic is sent to: it must lead somewhere in the network.
 pub fn validate_endpoint_ip(path: &Path, value: &str) -> Vec<Error> {
     let Some(ip) = parse_ip_sloppy(value) else {

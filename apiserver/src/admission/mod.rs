@@ -2,8 +2,11 @@
 //! cluster adds to it. Each plugin is a file; this one is their order.
 //! Plugins read only the pinned view; what they read becomes preconditions.
 
+mod certificates;
 mod claim_resize;
+mod default_ingress_class;
 mod default_tolerations;
+mod device_claims;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -13,6 +16,7 @@ mod priority;
 mod role_escalation;
 mod runtime_class;
 mod service_account;
+pub(crate) mod service_addresses;
 pub(crate) mod service_allocation;
 mod storage_class;
 mod taint_nodes;
@@ -33,6 +37,28 @@ pub(crate) enum Operation {
     Delete,
 }
 
+/// What a write needs besides itself: what must still hold when it is applied, and what else is written in the same
+/// transaction. The object itself comes last, so that the transaction's last revision is its own.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) preconditions: Vec<Precondition>,
+    operations: Vec<mvcc::Operation>,
+}
+
+impl Effects {
+    /// Effects that begin with one precondition.
+    pub(crate) fn requiring(precondition: Precondition) -> Self {
+        Self { preconditions: vec![precondition], operations: Vec::new() }
+    }
+
+    /// The transaction that does all of it and then `last`.
+    pub(crate) fn with(self, last: mvcc::Operation) -> (Vec<Precondition>, Vec<mvcc::Operation>) {
+        let mut operations = self.operations;
+        operations.push(last);
+        (self.preconditions, operations)
+    }
+}
+
 /// A write under admission.
 pub(crate) struct Review<'a> {
     pub(crate) context: &'a Context,
@@ -41,7 +67,7 @@ pub(crate) struct Review<'a> {
     pub(crate) operation: Operation,
     pub(crate) view: &'a View,
     pub(crate) dry_run: bool,
-    preconditions: &'a mut Vec<Precondition>,
+    effects: &'a mut Effects,
 }
 
 impl<'a> Review<'a> {
@@ -52,14 +78,19 @@ impl<'a> Review<'a> {
         operation: Operation,
         view: &'a View,
         dry_run: bool,
-        preconditions: &'a mut Vec<Precondition>,
+        effects: &'a mut Effects,
     ) -> Self {
-        Self { context, kind, sub, operation, view, dry_run, preconditions }
+        Self { context, kind, sub, operation, view, dry_run, effects }
     }
 
     /// Makes the store refuse the write unless this still holds.
     pub(crate) fn require(&mut self, precondition: Precondition) {
-        self.preconditions.push(precondition);
+        self.effects.preconditions.push(precondition);
+    }
+
+    /// Writes something else in the write's own transaction.
+    pub(crate) fn also(&mut self, operation: mvcc::Operation) {
+        self.effects.operations.push(operation);
     }
 
     /// Objects of the view.
@@ -73,6 +104,11 @@ impl<'a> Review<'a> {
             && self.kind.resource.plural == plural
             && self.sub == Subresource::None
     }
+
+    /// Whether the write is on this resource of another group, or on a part of it.
+    pub(crate) fn is_on(&self, group: &str, plural: &str, sub: Subresource) -> bool {
+        self.kind.resource.group == group && self.kind.resource.plural == plural && self.sub == sub
+    }
 }
 
 /// Plugins that change the object, in upstream's order.
@@ -84,14 +120,23 @@ pub(crate) fn mutate(review: &mut Review<'_>, object: &mut Tree, old: Option<&Tr
     taint_nodes::mutate(review, object);
     priority::mutate(review, object, old)?;
     default_tolerations::mutate(review, object);
+    default_ingress_class::mutate(review, object);
     runtime_class::mutate(review, object)?;
     storage_class::mutate(review, object);
     Ok(())
 }
 
-/// What only the cluster can give: addresses and ports. Runs after the strategy has prepared the object.
+/// What only the cluster can give: addresses and ports, who asks and when. Runs after the strategy has prepared the object.
 pub(crate) fn allocate(review: &mut Review<'_>, object: &mut Tree, old: Option<&Tree>) -> ApiResult<()> {
+    certificates::complete(review, object, old);
+    device_claims::complete(review, object);
+    device_claims::check(review, object, old)?;
     service_allocation::allocate(review, object, old)
+}
+
+/// Gives back what only the cluster could give, before an object goes.
+pub(crate) fn release(review: &mut Review<'_>, old: &Tree) {
+    service_addresses::release(review, None, old);
 }
 
 /// Plugins that only look, after the object is known to be valid.
@@ -105,5 +150,6 @@ pub(crate) fn validate(review: &mut Review<'_>, object: &Tree, old: Option<&Tree
     priority::validate(review, object)?;
     claim_resize::validate(review, object, old)?;
     pod_resize::validate(review, object, old)?;
+    certificates::validate(review, object, old)?;
     role_escalation::validate(review, object, old)
 }

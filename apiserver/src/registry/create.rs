@@ -3,7 +3,7 @@
 
 use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
 use super::{Written, body, managed, owners};
-use crate::admission::{self, Operation, Review};
+use crate::admission::{self, Effects, Operation, Review};
 use crate::catalog::Kind;
 use crate::clock;
 use crate::context::Context;
@@ -114,7 +114,7 @@ async fn attempt(
     options: &WriteOptions,
 ) -> ApiResult<Attempt> {
     let view = linearizable(context).await?;
-    let mut preconditions = vec![Precondition::Absent(placeholder(kind))];
+    let mut effects = Effects::requiring(Precondition::Absent(placeholder(kind)));
     let mut review = Review::new(
         context,
         kind,
@@ -122,7 +122,7 @@ async fn attempt(
         Operation::Create,
         &view,
         options.dry_run,
-        &mut preconditions,
+        &mut effects,
     );
     admission::mutate(&mut review, &mut tree, None)?;
     identify(context, &mut tree);
@@ -136,7 +136,7 @@ async fn attempt(
     }
     kind.strategy.warnings(&tree, None).into_iter().for_each(|text| context.warnings.add(text));
     admission::validate(&mut review, &tree, None)?;
-    store(context, kind, tree, &view, preconditions, options).await
+    store(context, kind, tree, &view, effects, options).await
 }
 
 /// Stands where the object's own key goes once its name is known.
@@ -149,7 +149,7 @@ async fn store(
     kind: &Kind,
     tree: Tree,
     view: &View,
-    mut preconditions: Vec<Precondition>,
+    mut effects: Effects,
     options: &WriteOptions,
 ) -> ApiResult<Attempt> {
     let name = tree::str_at(&tree, "metadata.name").to_owned();
@@ -160,11 +160,12 @@ async fn store(
     if options.dry_run {
         return Ok(Attempt::Done(Written::Only(tree, true)));
     }
-    preconditions[0] = Precondition::Absent(key.clone());
+    effects.preconditions[0] = Precondition::Absent(key.clone());
     let object = context.server.codec.object(kind, key, &tree)?;
-    match propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await? {
+    let (preconditions, operations) = effects.with(mvcc::Operation::Put(object));
+    match propose(context, preconditions, operations).await? {
         Proposed::Applied(entries, _) => {
-            Ok(Attempt::Done(Written::Created(entries.into_iter().next().expect("one operation, one entry"))))
+            Ok(Attempt::Done(Written::Created(entries.into_iter().last().expect("one operation, one entry"))))
         }
         Proposed::Refused(0) => Ok(Attempt::Taken(name)),
         Proposed::Refused(_) => Ok(Attempt::Stale),

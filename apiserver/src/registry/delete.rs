@@ -3,7 +3,7 @@
 
 use super::propose::{Proposed, linearizable, propose};
 use super::update::{MODIFIED, RETRIES_MAX, namespace_is_finished};
-use crate::admission::{self, Operation, Review};
+use crate::admission::{self, Effects, Operation, Review};
 use crate::catalog::Kind;
 use crate::codec::Content;
 use crate::context::Context;
@@ -105,17 +105,10 @@ async fn attempt(
     let key = &entry.object.key;
     check_preconditions(kind, entry, options)?;
     let old = context.server.codec.tree(kind, entry, entry.revision)?;
-    let mut preconditions = vec![Precondition::AtRevision(key.clone(), entry.revision)];
+    let mut effects = Effects::requiring(Precondition::AtRevision(key.clone(), entry.revision));
+    let (sub, operation, dry_run) = (Subresource::None, Operation::Delete, options.dry_run);
+    let mut review = Review::new(context, kind, sub, operation, view, dry_run, &mut effects);
     if admission == Admission::Needed {
-        let mut review = Review::new(
-            context,
-            kind,
-            Subresource::None,
-            Operation::Delete,
-            view,
-            options.dry_run,
-            &mut preconditions,
-        );
         admission::validate(&mut review, &Tree::Null, Some(&old))?;
     }
     let (tree, gone) = match plan(kind, &old, options, context.now) {
@@ -131,13 +124,15 @@ async fn attempt(
         return Ok(Some(Deleted::Waiting(entry.clone())));
     }
     let operation = if gone {
+        admission::release(&mut review, &old);
         mvcc::Operation::Delete(key.clone())
     } else {
         mvcc::Operation::Put(context.server.codec.object(kind, key.clone(), &tree)?)
     };
-    match propose(context, preconditions, vec![operation]).await? {
+    let (preconditions, operations) = effects.with(operation);
+    match propose(context, preconditions, operations).await? {
         Proposed::Applied(entries, last) => {
-            let stored = entries.into_iter().next().expect("one operation, one entry");
+            let stored = entries.into_iter().last().expect("one operation, one entry");
             if gone {
                 let mut tree = tree;
                 crate::codec::set_revision(&mut tree, last);

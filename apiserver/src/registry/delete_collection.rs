@@ -3,7 +3,7 @@
 use super::delete::{Admission, Deleted, delete_key};
 use super::list::{self, Selection};
 use super::propose::linearizable;
-use crate::admission::{self, Operation, Review};
+use crate::admission::{self, Effects, Operation, Review};
 use crate::catalog::Kind;
 use crate::context::Context;
 use crate::negotiate::{self, Offer};
@@ -27,7 +27,7 @@ pub(super) async fn delete_collection(
     let options =
         DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
     let view = linearizable(context).await?;
-    let mut preconditions = Vec::new();
+    let mut effects = Effects::default();
     let mut review = Review::new(
         context,
         kind,
@@ -35,7 +35,7 @@ pub(super) async fn delete_collection(
         Operation::Delete,
         &view,
         options.dry_run,
-        &mut preconditions,
+        &mut effects,
     );
     admission::validate(&mut review, &Tree::Null, None)?;
     let page = list::page(&view, &selection, None);

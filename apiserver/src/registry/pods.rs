@@ -3,7 +3,7 @@
 use super::body::{self, Expected};
 use super::delete::{Admission, Deleted, delete_key};
 use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
-use crate::admission::{Operation, Review};
+use crate::admission::{Effects, Operation, Review};
 use crate::catalog::{self, Kind};
 use crate::context::Context;
 use crate::negotiate;
@@ -140,7 +140,7 @@ async fn review_eviction(
 ) -> ApiResult<()> {
     let view = linearizable(context).await?;
     // Nothing is stored under these: the eviction decides again on what it then finds.
-    let mut preconditions = Vec::new();
+    let mut effects = Effects::default();
     let mut review = Review::new(
         context,
         kind,
@@ -148,7 +148,7 @@ async fn review_eviction(
         Operation::Create,
         &view,
         options.dry_run,
-        &mut preconditions,
+        &mut effects,
     );
     crate::admission::mutate(&mut review, wanted, None)?;
     crate::admission::validate(&mut review, wanted, None)

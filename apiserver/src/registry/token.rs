@@ -4,7 +4,7 @@
 use super::body::{self, Expected};
 use super::managed;
 use super::propose::linearizable;
-use crate::admission::{self, Operation, Review};
+use crate::admission::{self, Effects, Operation, Review};
 use crate::catalog::Kind;
 use crate::clock;
 use crate::context::Context;
@@ -38,7 +38,7 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
     let account = objects
         .core("serviceaccounts", namespace, name)
         .ok_or_else(|| ApiError::not_found(&kind.group_resource, name))?;
-    let mut preconditions = Vec::new();
+    let mut effects = Effects::default();
     let mut review = Review::new(
         context,
         kind,
@@ -46,7 +46,7 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
         Operation::Create,
         &view,
         options.dry_run,
-        &mut preconditions,
+        &mut effects,
     );
     admission::mutate(&mut review, &mut wanted, None)?;
     let (id, audiences) = (clock::uid(&context.server.seams), [DEFAULT_ISSUER.to_owned()]);

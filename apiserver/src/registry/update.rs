@@ -3,7 +3,7 @@
 
 use super::propose::{Proposed, linearizable, propose};
 use super::{Written, body, create, managed, owners};
-use crate::admission::{self, Operation, Review};
+use crate::admission::{self, Effects, Operation, Review};
 use crate::catalog::Kind;
 use crate::context::Context;
 use crate::empties;
@@ -161,7 +161,7 @@ impl Update<'_> {
         if !booked {
             managed::on_update(self.context, self.kind, self.sub, self.options, &mut wanted, &self.old);
         }
-        let mut preconditions = vec![Precondition::AtRevision(key.clone(), self.entry.revision)];
+        let mut effects = Effects::requiring(Precondition::AtRevision(key.clone(), self.entry.revision));
         let (context, kind) = (self.context, self.kind);
         let mut review = Review::new(
             context,
@@ -170,7 +170,7 @@ impl Update<'_> {
             Operation::Update,
             self.view,
             self.options.dry_run,
-            &mut preconditions,
+            &mut effects,
         );
         admission::mutate(&mut review, &mut wanted, Some(&self.old))?;
         write::prepare_update(kind.strategy, self.sub, &mut wanted, &self.old);
@@ -191,7 +191,10 @@ impl Update<'_> {
             wanted = empties::settled(kind.schema, Cow::Owned(wanted)).into_owned();
         }
         managed::keep_times(&mut wanted, &self.old);
-        self.store(key, wanted, preconditions).await
+        if self.finishes(&wanted) {
+            admission::release(&mut review, &self.old);
+        }
+        self.store(key, wanted, effects).await
     }
 
     fn check_preconditions(&self, wanted: &mut Tree, patched: bool) -> ApiResult<()> {
@@ -222,38 +225,33 @@ impl Update<'_> {
         Ok(())
     }
 
-    async fn store(
-        &self,
-        key: &Key,
-        wanted: Tree,
-        preconditions: Vec<Precondition>,
-    ) -> ApiResult<Option<Written>> {
-        let finishes =
-            deletion::finished_by_update(&wanted, &self.old) && namespace_is_finished(self.kind, &wanted);
+    /// Whether the update takes away what a deletion was waiting for.
+    fn finishes(&self, wanted: &Tree) -> bool {
+        deletion::finished_by_update(wanted, &self.old) && namespace_is_finished(self.kind, wanted)
+    }
+
+    async fn store(&self, key: &Key, wanted: Tree, effects: Effects) -> ApiResult<Option<Written>> {
         if self.options.dry_run {
             return Ok(Some(Written::Only(wanted, false)));
         }
-        if finishes {
-            return self.finish(key, wanted, preconditions).await;
+        if self.finishes(&wanted) {
+            return self.finish(key, wanted, effects).await;
         }
         let object = self.context.server.codec.object(self.kind, key.clone(), &wanted)?;
         if wanted == self.old {
             return Ok(Some(Written::Updated(self.entry.clone())));
         }
-        match propose(self.context, preconditions, vec![mvcc::Operation::Put(object)]).await? {
-            Proposed::Applied(entries, _) => Ok(entries.into_iter().next().map(Written::Updated)),
+        let (preconditions, operations) = effects.with(mvcc::Operation::Put(object));
+        match propose(self.context, preconditions, operations).await? {
+            Proposed::Applied(entries, _) => Ok(entries.into_iter().last().map(Written::Updated)),
             Proposed::Refused(_) => Ok(None),
         }
     }
 
     /// The update took away what a deletion was waiting for.
-    async fn finish(
-        &self,
-        key: &Key,
-        wanted: Tree,
-        preconditions: Vec<Precondition>,
-    ) -> ApiResult<Option<Written>> {
-        match propose(self.context, preconditions, vec![mvcc::Operation::Delete(key.clone())]).await? {
+    async fn finish(&self, key: &Key, wanted: Tree, effects: Effects) -> ApiResult<Option<Written>> {
+        let (preconditions, operations) = effects.with(mvcc::Operation::Delete(key.clone()));
+        match propose(self.context, preconditions, operations).await? {
             Proposed::Applied(..) => Ok(Some(Written::Only(wanted, false))),
             Proposed::Refused(_) => Ok(None),
         }

@@ -57,10 +57,19 @@ struct Field {
     enclosing: bool,
 }
 
+/// The table of every group. Its comment is in the first.
+const TABLES: &[&str] = &[
+    include_str!("internal.txt"),
+    include_str!("../../flowcontrol/internal.txt"),
+    include_str!("../../networking/internal.txt"),
+    include_str!("../../resource_claims/internal.txt"),
+];
+
 static STRUCTS: LazyLock<HashMap<&'static str, Vec<Field>>> = LazyLock::new(|| {
     let mut structs: HashMap<&str, Vec<Field>> = HashMap::new();
     let mut current = "";
-    for line in include_str!("internal.txt").lines().filter(|line| !line.starts_with('#')) {
+    let lines = TABLES.iter().flat_map(|table| table.lines()).filter(|line| !line.starts_with('#'));
+    for line in lines {
         match line.strip_prefix(' ') {
             Some(field) => structs.entry(current).or_default().push(Field::parse(field)),
             None => current = line,
