@@ -1,6 +1,7 @@
 //! Puts the rooms together: store, API server, controllers and scheduler while this member leads, and on a node the
 //! agent and the service proxy. Decides who gets which client; the work itself is in the rooms.
 
+mod audit;
 mod client;
 mod leading;
 mod node;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Code, Failure, Step};
 
+pub use audit::Audit;
 pub use node::Node;
 use peers::Peers;
 pub use peers::{Join, PeersConfig};
@@ -48,6 +50,8 @@ pub struct ServerConfig {
     pub advertise: IpAddr,
     /// The kubeconfig's context.
     pub context: String,
+    /// How requests are recorded.
+    pub audit: Audit,
     /// The worker in this process.
     pub node: Option<Node>,
     /// Names of the serving certificate besides those every cluster has.
@@ -93,6 +97,7 @@ impl Server {
         };
         let store = open_store(config.data_dir.as_deref(), peers.as_ref()).await?;
         let mut api_config = api_config(&config, &material)?;
+        api_config.audit = config.audit.open(config.data_dir.as_deref())?;
         api_config.advertised = peers::advertised(&store, config.advertise);
         let peering = CancellationToken::new();
         if let Some(peers) = &peers {
@@ -180,6 +185,7 @@ impl Server {
         if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
             tracing::warn!("some parts did not end in time");
         }
+        self.api.flush_audit().await;
         self.store.shutdown().await;
         self.peering.cancel();
         result

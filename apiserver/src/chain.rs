@@ -14,6 +14,7 @@ use crate::registry::route::Route;
 use crate::reply::{self, Reply};
 use crate::request_info::{self, RequestInfo};
 use crate::reviews;
+use crate::seen::{Peer, Seen};
 use crate::server::Inner;
 use crate::status::{ApiError, ApiResult};
 use access::UserInfo;
@@ -55,16 +56,18 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
         return reply;
     }
     let mut body = Some(body);
-    let inside =
-        AssertUnwindSafe(checked(server, parts, &mut body, warnings.clone()).boxed()).catch_unwind().await;
+    let mut seen = Seen::new(server.clone(), audit_id.clone());
+    let inside = AssertUnwindSafe(checked(server, parts, &mut body, &mut seen, warnings.clone()).boxed())
+        .catch_unwind()
+        .await;
     drain(body).await;
-    let mut reply = match inside {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => reply::failure(&error, &accept),
-        Err(_) => reply::failure(
-            &ApiError::Internal("this request panicked; the server's log has more".into()),
-            &accept,
-        ),
+    let panicked = inside.is_err();
+    let inside = inside.unwrap_or_else(|_| {
+        Err(ApiError::Internal("this request panicked; the server's log has more".into()))
+    });
+    let (mut reply, failure) = match inside {
+        Ok(reply) => (reply, None),
+        Err(error) => (reply::failure(&error, &accept), Some(error.status())),
     };
     let headers = reply.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -74,7 +77,7 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
             headers.append(http::header::WARNING, value);
         }
     }
-    reply
+    seen.conclude(reply, failure, panicked).await
 }
 
 /// A page of the program around this server.
@@ -105,6 +108,7 @@ async fn checked(
     server: Arc<Inner>,
     mut parts: Parts,
     body: &mut Option<Body>,
+    seen: &mut Seen,
     warnings: Warnings,
 ) -> ApiResult<Reply> {
     let Some(path) = query::decode(parts.uri.path(), false) else {
@@ -112,11 +116,16 @@ async fn checked(
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let info = request_info::parse(parts.method.as_str(), &path, &query);
+    let kind = catalog::find(&info.group, &info.version, &info.resource);
+    seen.is_about(&info, kind, &query);
     let limit = deadline(&query, info.is_long_running())?;
 
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Unknown);
     warn_of_blanks(&parts.headers, &warnings);
-    let user = identity::authenticate(&server, &caller, &parts.headers)?;
+    let user = identity::authenticate(&server, &caller, &parts.headers);
+    let peer = parts.extensions.get::<Peer>().copied();
+    seen.is_from(user.as_ref().unwrap_or(&UserInfo::default()), &info, &parts.uri, &parts.headers, peer);
+    let user = user?;
     if !may_be_old(&info, &query) && !server.in_contact() {
         return Err(ApiError::Unavailable("this server hears of no leader of its cluster".into()));
     }
@@ -130,11 +139,19 @@ async fn checked(
     let wanted = identity::wanted(&context.headers)?;
     // Whoever may do everything as himself needs no look at roles.
     if wanted.is_some() || !context.user.is_privileged() {
-        authorize(&mut context, wanted)?;
+        let impersonates = wanted.is_some();
+        let outcome = authorize(&mut context, wanted);
+        if impersonates {
+            seen.acts_for(&context.user);
+        }
+        seen.may(outcome.is_ok());
+        outcome?;
+    } else {
+        seen.may(true);
     }
 
     // Boxed, so that what a rare path needs is not part of every request's future.
-    let served = dispatch(&context, parts, body).boxed();
+    let served = dispatch(&context, parts, body, seen).boxed();
     match limit {
         None => served.await,
         Some(limit) => match tokio::time::timeout(limit, served).await {
@@ -249,7 +266,12 @@ fn attributes(context: &Context) -> Attributes {
 }
 
 /// Hands the request to whoever serves its path.
-async fn dispatch(context: &Context, mut parts: Parts, body: &mut Option<Body>) -> ApiResult<Reply> {
+async fn dispatch(
+    context: &Context,
+    mut parts: Parts,
+    body: &mut Option<Body>,
+    seen: &mut Seen,
+) -> ApiResult<Reply> {
     let info = &context.info;
     if !info.is_resource {
         return discovery::serve(context);
@@ -265,6 +287,7 @@ async fn dispatch(context: &Context, mut parts: Parts, body: &mut Option<Body>) 
         return connect::serve(context, stream, Request::from_parts(parts, body)).boxed().await;
     }
     let bytes = registry::read_body(body).await?;
+    seen.sends(kind, context.content_type(), &bytes);
     match route {
         Route::Resource(target) => registry::serve(context, kind, target, bytes).await,
         _ => reviews::serve(context, kind, bytes).boxed().await,

@@ -1,5 +1,6 @@
 //! What a server is started with. Facts only.
 
+use crate::audit::Audit;
 use access::seal::Keyring;
 use access::tokens::Signer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -50,6 +51,8 @@ pub struct Config {
     pub version: String,
     /// PEM of the cluster's authority, for `kube-system/extension-apiserver-authentication`.
     pub authority_pem: String,
+    /// Where requests are recorded; `None` records nothing.
+    pub audit: Option<Audit>,
     /// What is answered under [`OWN_PAGES`], if anything.
     pub own_pages: Option<OwnPages>,
 }
@@ -75,6 +78,7 @@ impl Config {
             service_cidrs: vec![(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16)],
             node_ports: (30000, 32767),
             advertised: Arc::new(Vec::new),
+            audit: None,
             own_pages: None,
             port: 6443,
             version: "v1.36.1+kontiki.0.1.0".to_owned(),

@@ -8,6 +8,7 @@
 //! HTTP codes ([`status`]), one path for every resource ([`registry`]).
 
 mod admission;
+mod audit;
 mod bootstrap;
 mod catalog;
 mod chain;
@@ -27,6 +28,7 @@ mod identity;
 mod kept;
 mod lean;
 mod local;
+mod metrics;
 mod negotiate;
 mod objects;
 mod options;
@@ -38,6 +40,7 @@ mod render;
 mod reply;
 mod request_info;
 mod reviews;
+mod seen;
 mod server;
 mod status;
 pub mod untrusted;
@@ -46,6 +49,7 @@ mod yaml;
 #[cfg(test)]
 mod reads;
 
+pub use audit::{Audit, AuditError, AuditLimits};
 pub use config::{Advertised, Config, Kubelet, OWN_PAGES, OwnPages, Tls};
 pub use context::Fence;
 pub use local::Local;

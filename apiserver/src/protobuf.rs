@@ -99,6 +99,14 @@ fn field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+/// Reads an enveloped object of any kind the tables know.
+pub fn decode_any(body: &[u8]) -> Option<Tree> {
+    let envelope = protobuf::unwrap(body).ok()?;
+    let (group, version) = envelope.api_version.split_once('/').unwrap_or(("", &envelope.api_version));
+    let name = k8s::tables::definition_of_kind(group, version, &envelope.kind)?;
+    decode(schema::definition(name)?, body).ok()
+}
+
 /// Reads an enveloped body as a tree with apiVersion and kind as the sender wrote them; the error is upstream's text.
 pub fn decode(schema: &'static Schema, body: &[u8]) -> Result<Tree, String> {
     if !body.starts_with(&protobuf::MAGIC) {

@@ -1,6 +1,7 @@
 //! The server as its users see it: made, served over TLS, asked in memory,
 //! stopped. Decides how connections are accepted and ended.
 
+use crate::audit::Audit;
 use crate::bootstrap;
 use crate::chain;
 use crate::codec::Codec;
@@ -11,7 +12,9 @@ use crate::forms::{self, Forms};
 use crate::frames::{self, Frames};
 use crate::identity::{Caller, Identities};
 use crate::local::Local;
+use crate::metrics::Metrics;
 use crate::permissions::Permissions;
+use crate::seen::Peer;
 use access::UserInfo;
 use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -64,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) permissions: Permissions,
     pub(crate) identities: Identities,
     pub(crate) agents: Agents,
+    pub(crate) metrics: Metrics,
     pub(crate) stopping: CancellationToken,
     bootstrapped: AtomicBool,
 }
@@ -112,6 +116,7 @@ impl ApiServer {
             forms: forms::none_yet(),
             frames: frames::none_yet(),
             permissions: Permissions::new(),
+            metrics: Metrics::default(),
             stopping: CancellationToken::new(),
             bootstrapped: AtomicBool::new(false),
         };
@@ -148,6 +153,14 @@ impl ApiServer {
         self.inner.stopping.cancel();
     }
 
+    /// Waits until every request recorded so far is in the audit log's file.
+    pub async fn flush_audit(&self) {
+        let inner = self.inner.clone();
+        let flushing = tokio::task::spawn_blocking(move || inner.config.audit.iter().for_each(Audit::flush));
+        // A panic in it was logged where it happened.
+        let _ = flushing.await;
+    }
+
     /// Accepts connections until [`ApiServer::stop`].
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServeError> {
         let tls = self.inner.config.tls.as_ref().ok_or(ServeError::NoCertificate)?;
@@ -176,6 +189,7 @@ impl ApiServer {
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
+            let peer = stream.peer_addr().ok().map(Peer);
             let handshake =
                 tokio::time::timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), acceptor.accept(stream));
             let Ok(Ok(stream)) = handshake.await else { return };
@@ -185,6 +199,9 @@ impl ApiServer {
             let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(caller.clone());
+                if let Some(peer) = peer {
+                    request.extensions_mut().insert(peer);
+                }
                 let inner = inner.clone();
                 async move { Ok::<_, std::convert::Infallible>(chain::answer(inner, request).await) }
             });

@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::answer;
+use super::audit::AuditFlags;
 use crate::compose::{Server, ServerConfig, tokio_runtime};
 use crate::failure::{Code, Failure, Step};
 
@@ -22,6 +23,8 @@ pub(super) struct Dev {
     /// Write the kubeconfig here instead of into a temporary folder.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    audit: AuditFlags,
 }
 
 impl Dev {
@@ -42,6 +45,7 @@ impl Dev {
             public,
             advertise: advertised(),
             context: "kontiki-dev".to_owned(),
+            audit: self.audit.options(),
             node: None,
             extra_names: Vec::new(),
             peers: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::answer;
+use super::audit::AuditFlags;
 use crate::compose::{Join, Node, PeersConfig, Server as Running, ServerConfig, tokio_runtime};
 use crate::failure::{Code, Failure, Step};
 
@@ -55,6 +56,8 @@ pub(super) struct Server {
     /// The port where servers of one cluster speak to each other.
     #[arg(long, default_value_t = 6444)]
     peer_port: u16,
+    #[command(flatten)]
+    audit: AuditFlags,
 }
 
 impl Server {
@@ -80,6 +83,7 @@ impl Server {
             public: SocketAddr::new(public_ip, bound_port(&listener)?),
             advertise: public_ip,
             context: "kontiki".to_owned(),
+            audit: self.audit.options(),
             node,
             listeners: vec![listener],
             extra_names: self.tls_san.clone(),

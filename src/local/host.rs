@@ -64,6 +64,7 @@ impl HostProcess {
         let runtime = compose::tokio_runtime()?;
         runtime.block_on(async {
             let config = compose::ServerConfig {
+                audit: compose::Audit::default(),
                 data_dir: Some(host.dir().join("server")),
                 listeners: vec![api, inside],
                 kubeconfig: cluster.kubeconfig(),

@@ -1,5 +1,4 @@
-//! `/healthz`, `/livez`, `/readyz` with their checks, and the few metrics there
-//! are. Decides which check stands for which part of this server.
+//! `/healthz`, `/livez`, `/readyz` with their checks. Decides which check stands for which part of this server.
 
 use crate::context::Context;
 use crate::reply::{self, Reply};
@@ -110,23 +109,4 @@ pub(super) fn paths() -> Vec<String> {
                 .chain(checks.map(move |check| format!("/{word}/{}", check.name)))
         })
         .collect()
-}
-
-/// Prometheus text of what is counted so far.
-pub(super) fn metrics(context: &Context) -> String {
-    let view = context.server.store.view();
-    let mut out = String::from(
-        "# HELP apiserver_storage_objects Number of stored objects.\n# TYPE apiserver_storage_objects gauge\n",
-    );
-    for kind in crate::catalog::all().iter().filter(|kind| kind.is_stored() && !kind.converts) {
-        let count = view.count(&kind.stored_as, None);
-        writeln!(out, "apiserver_storage_objects{{resource=\"{}\"}} {count}", kind.stored_as)
-            .expect("strings take every write");
-    }
-    let leads = u8::from(context.server.store.term().is_some());
-    writeln!(out, "# HELP kontiki_raft_is_leader Whether this server leads.\n# TYPE kontiki_raft_is_leader gauge\nkontiki_raft_is_leader {leads}")
-        .expect("strings take every write");
-    writeln!(out, "# HELP kontiki_store_revision Newest revision visible here.\n# TYPE kontiki_store_revision gauge\nkontiki_store_revision {}", view.revision())
-        .expect("strings take every write");
-    out
 }

@@ -49,7 +49,7 @@ pub(crate) fn serve(context: &Context) -> ApiResult<Reply> {
         ["metrics"] | ["metrics", "slis"] => Ok(reply::bytes(
             200,
             "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
-            health::metrics(context),
+            crate::metrics::write(&context.server),
         )),
         _ => Err(ApiError::NoSuchPage),
     }

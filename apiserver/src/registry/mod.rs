@@ -35,6 +35,7 @@ use crate::context::Context;
 use crate::negotiate::{Accepted, Offer, Shape};
 use crate::render::{Include, Renderer};
 use crate::reply::{self, Reply};
+use crate::seen::Named;
 use crate::status::ApiResult;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -134,7 +135,11 @@ impl Context {
         written: &Written,
     ) -> ApiResult<Reply> {
         match written {
-            Written::Created(entry) => self.show(kind, accepted, 201, Content::Entry(entry, entry.revision)),
+            Written::Created(entry) => {
+                let mut reply = self.show(kind, accepted, 201, Content::Entry(entry, entry.revision))?;
+                reply.extensions_mut().insert(Named(entry.object.key.clone()));
+                Ok(reply)
+            }
             Written::Updated(entry) => self.show(kind, accepted, 200, Content::Entry(entry, entry.revision)),
             Written::Only(tree, created) => {
                 self.show(kind, accepted, if *created { 201 } else { 200 }, Content::Tree(tree))

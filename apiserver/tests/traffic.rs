@@ -1,0 +1,179 @@
+//! What is recorded and counted of requests.
+
+use access::tokens::Signer;
+use access::{UserInfo, groups};
+use apiserver::{ApiServer, Audit, AuditLimits, Config, Local};
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt as _;
+use raft_store::{Options, Seams, Store};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use tower::ServiceExt as _;
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+struct Server {
+    api: ApiServer,
+    admin: Local,
+    folder: PathBuf,
+}
+
+impl Server {
+    async fn start(name: &str, policy: Option<&str>) -> Self {
+        let folder = std::env::temp_dir().join(format!("kontiki-traffic-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let store = Store::open(Options::in_memory(), Seams::system()).await.expect("a memory store opens");
+        let mut config = Config::new(Signer::generate());
+        let audit = Audit::open(policy, &folder.join("audit.log"), AuditLimits::default());
+        config.audit = Some(audit.expect("an audit log"));
+        let api = ApiServer::new(config, store);
+        api.bootstrap().await;
+        let admin = api.local(UserInfo::authenticated("admin", &[groups::MASTERS]), "test");
+        Self { api, admin, folder }
+    }
+
+    async fn send(&self, request: http::request::Builder, body: Value) -> (u16, Body) {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = request.header("content-type", JSON).body(body).expect("a request");
+        let reply = self.admin.clone().oneshot(request).await.expect("never fails");
+        (reply.status().as_u16(), reply.into_body())
+    }
+
+    async fn text(&self, path: &str) -> String {
+        let (code, body) = self.send(Request::get(path), Value::Null).await;
+        assert_eq!(code, 200, "{path}");
+        String::from_utf8(body.collect().await.expect("whole").to_bytes().to_vec()).expect("text")
+    }
+
+    /// What was recorded, as `stage verb name code`.
+    async fn recorded(&self) -> Vec<Value> {
+        self.api.flush_audit().await;
+        let text = std::fs::read_to_string(self.folder.join("audit.log")).expect("a log");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn short(event: &Value) -> String {
+    let text = |pointer: &str| {
+        event.pointer(pointer).map_or(String::new(), |value| value.to_string().replace('"', ""))
+    };
+    format!(
+        "{} {} {} {} {}",
+        text("/stage"),
+        text("/verb"),
+        text("/objectRef/resource"),
+        text("/objectRef/name"),
+        text("/responseStatus/code")
+    )
+}
+
+#[tokio::test]
+async fn metadata_of_every_request_is_recorded_once_and_of_a_stream_twice() {
+    let server = Server::start("metadata", None).await;
+    let map = json!({"metadata": {"generateName": "map-"}});
+    let (code, body) = server.send(Request::post(CONFIG_MAPS), map).await;
+    assert_eq!(code, 201);
+    let created: Value =
+        serde_json::from_slice(&body.collect().await.expect("whole").to_bytes()).expect("JSON");
+    let name = created["metadata"]["name"].as_str().expect("a name");
+    let (code, _) = server.send(Request::get("/api/v1/namespaces/default/pods/x"), Value::Null).await;
+    assert_eq!(code, 404);
+    let (_, watch) = server.send(Request::get(format!("{CONFIG_MAPS}?watch=1")), Value::Null).await;
+    drop(watch);
+    server.text("/readyz").await;
+    let events = server.recorded().await;
+    let lines: Vec<String> = events.iter().map(short).collect();
+    assert_eq!(
+        lines,
+        [
+            format!("ResponseComplete create configmaps {name} 201"),
+            "ResponseComplete get pods x 404".to_owned(),
+            "ResponseStarted watch configmaps  200".to_owned(),
+            "ResponseComplete watch configmaps  200".to_owned(),
+        ]
+    );
+    assert_eq!(events[1]["responseStatus"]["reason"], "NotFound");
+    assert_eq!(events[0]["user"]["username"], "admin");
+    assert_eq!(events[0]["annotations"]["authorization.k8s.io/decision"], "allow");
+    assert_eq!(events[0].get("requestObject"), None);
+}
+
+#[tokio::test]
+async fn a_policy_asks_for_bodies_in_any_encoding() {
+    let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitManagedFields: true, rules: [
+        {level: RequestResponse, resources: [{resources: [configmaps]}], verbs: [create, get]}]}";
+    let server = Server::start("bodies", Some(policy)).await;
+    let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"k": "v"}});
+    let (code, _) = server.send(Request::post(CONFIG_MAPS).header("accept", PROTOBUF), map.clone()).await;
+    assert_eq!(code, 201);
+    server.text("/api/v1/namespaces/default/configmaps").await;
+    let (_, body) =
+        server.send(Request::get(format!("{CONFIG_MAPS}/a")).header("accept", JSON), Value::Null).await;
+    assert!(!body.collect().await.expect("the answer is passed on").to_bytes().is_empty());
+    let events = server.recorded().await;
+    let stages: Vec<String> = events.iter().map(short).collect();
+    assert_eq!(
+        stages,
+        [
+            "RequestReceived create configmaps  ",
+            "ResponseComplete create configmaps a 201",
+            "RequestReceived get configmaps a ",
+            "ResponseComplete get configmaps a 200",
+        ]
+    );
+    assert_eq!(events[1]["requestObject"], map);
+    let response = &events[1]["responseObject"];
+    assert_eq!((&response["kind"], &response["data"]), (&json!("ConfigMap"), &json!({"k": "v"})));
+    assert_eq!(response["metadata"].get("managedFields"), None);
+    assert_eq!(events[3]["responseObject"]["metadata"]["name"], "a");
+}
+
+#[tokio::test]
+async fn somebody_who_acts_for_another_is_recorded_with_both() {
+    let server = Server::start("impersonated", None).await;
+    let request =
+        Request::get(CONFIG_MAPS).header("impersonate-user", "jane").header("x-forwarded-for", "10.1.2.3");
+    assert_eq!(server.send(request, Value::Null).await.0, 403);
+    let events = server.recorded().await;
+    assert_eq!(events[0]["user"]["username"], "admin");
+    assert_eq!(events[0]["impersonatedUser"]["username"], "jane");
+    assert_eq!(events[0]["sourceIPs"], json!(["10.1.2.3", "::1"]));
+    assert_eq!(events[0]["annotations"]["authorization.k8s.io/decision"], "forbid");
+}
+
+#[tokio::test]
+async fn requests_are_counted_under_upstream_s_names() {
+    let server = Server::start("metrics", None).await;
+    server.text(CONFIG_MAPS).await;
+    server.text(CONFIG_MAPS).await;
+    let (_, watch) = server.send(Request::get(format!("{CONFIG_MAPS}?watch=1")), Value::Null).await;
+    let labels = |verb: &str| {
+        format!(
+            "component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"configmaps\",scope=\"namespace\",subresource=\"\",verb=\"{verb}\",version=\"v1\""
+        )
+    };
+    let text = server.text("/metrics").await;
+    for line in [
+        format!("apiserver_request_total{{code=\"200\",{}}} 2\n", labels("LIST")),
+        format!("apiserver_request_duration_seconds_count{{{}}} 2\n", labels("LIST")),
+        format!("apiserver_longrunning_requests{{{}}} 1\n", labels("WATCH")),
+        "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n".to_owned(),
+        "apiserver_current_inflight_requests{request_kind=\"mutating\"} 0\n".to_owned(),
+        "apiserver_storage_objects{resource=\"namespaces\"} 4\n".to_owned(),
+        "apiserver_audit_error_total{plugin=\"log\"} 0\n".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line} in\n{text}");
+    }
+    drop(watch);
+    let text = server.text("/metrics").await;
+    assert!(!text.contains("apiserver_longrunning_requests{"), "{text}");
+}
