@@ -121,7 +121,7 @@ fn start_log(verbose: u8, quiet: bool) {
     let level = match (quiet, verbose) {
         (true, _) => "error",
         // openraft warns of every vote that another overtakes, which a start of a sole member always sees.
-        (false, 0) => "warn,kontiki=info,openraft=error",
+        (false, 0) => "warn,kontiki=info,netproxy=info,openraft=error",
         (false, 1) => "debug,h2=info,hyper=info,tower=info,rustls=info,sled=info,openraft=info",
         (false, _) => "trace,h2=info,hyper=info,tower=info,rustls=info,sled=info",
     };

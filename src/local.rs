@@ -18,6 +18,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
+use netproxy::ProxyMode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -58,6 +59,9 @@ pub struct Create {
     /// Seconds the node may take to become Ready.
     #[arg(long, default_value_t = 60)]
     timeout: u64,
+    /// What carries services: ipvs, nftables, or auto, which is IPVS where the kernel has it.
+    #[arg(long, default_value_t = ProxyMode::Auto, value_name = "MODE")]
+    proxy_mode: ProxyMode,
 }
 
 impl Create {
@@ -112,6 +116,7 @@ impl Create {
             &host.cluster().name,
         ]);
         command.args(["--api-port", &self.api_port.to_string(), "--timeout", &self.timeout.to_string()]);
+        command.args(["--proxy-mode", self.proxy_mode.name()]);
         for port in &self.ports {
             command.args(["-p", &port.to_string()]);
         }

@@ -1,7 +1,12 @@
 //! Where the proxy acts: the kernel's tables, through a trait, so that tests see what would be told to it.
 
+mod addresses;
+mod ipvs;
+mod netlink;
 mod nft;
 
+pub use addresses::{Device, Watch};
+pub use ipvs::Ipvs;
 pub use nft::Nft;
 
 use std::future::Future;

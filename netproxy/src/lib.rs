@@ -10,8 +10,10 @@ pub mod compile;
 pub mod diff;
 pub mod dns;
 pub mod kernel;
+pub mod mode;
 pub mod model;
 pub mod plane;
 mod run;
 
+pub use mode::ProxyMode;
 pub use run::{Options, run};

@@ -42,6 +42,15 @@ impl Protocol {
             Self::Sctp => "sctp",
         }
     }
+
+    /// As packets carry it.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
 }
 
 /// IPv4 or IPv6.
@@ -141,4 +150,11 @@ pub struct Frontend {
     pub anywhere: Backends,
     /// For clients outside when they are told apart from those inside.
     pub external_local: bool,
+}
+
+impl Frontend {
+    /// It can be reached from outside.
+    pub fn has_outside(&self) -> bool {
+        self.port.node_port.is_some() || !self.external.is_empty()
+    }
 }

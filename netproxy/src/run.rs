@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::compile::nftables::Networks;
 use crate::diff::Applied;
 use crate::dns::{self, Resolver, Zone};
-use crate::kernel::Nft;
+use crate::kernel::{Ipvs, Nft};
+use crate::mode::{self, Choice, ProxyMode};
 use crate::model::{self, Backends, Family, Frontend, Place, Port, Protocol, ServiceId, State};
-use crate::plane::{NftablesPlane, Plane};
+use crate::plane::{IpvsPlane, NftablesPlane, Plane};
 
 /// Changes that come within this are told to the kernel together: long enough to catch a rollout's burst, short
 /// enough that nobody waits for it.
@@ -42,6 +43,8 @@ pub struct Options {
     pub domain: String,
     /// Pods' addresses in the whole cluster, one CIDR a family.
     pub pod_cidrs: Vec<String>,
+    /// What carries services.
+    pub mode: ProxyMode,
     /// Resolvers for other names; read from /etc/resolv.conf when empty.
     pub upstreams: Vec<SocketAddr>,
 }
@@ -55,8 +58,9 @@ enum Event {
 /// Runs until `stop`.
 ///
 /// # Errors
-/// The resolver's address cannot be listened on.
+/// The resolver's address cannot be listened on, or the kernel cannot do what `options.mode` asks for.
 pub async fn run(client: Client, options: Options, stop: CancellationToken) -> io::Result<()> {
+    let carrier = carrier(&options)?;
     let upstreams = if options.upstreams.is_empty() {
         system_resolvers(options.dns_listen.ip())
     } else {
@@ -77,12 +81,38 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> i
         |event| Event::Slice(Box::new(event)),
         stop.clone(),
     ));
-    let proxying = Proxy::new(&options, resolver, NftablesPlane::new(Nft, networks(&options))).follow(events);
+    let proxying = async {
+        match carrier {
+            Choice::Ipvs(plane) => Proxy::new(&options, resolver, plane).follow(events).await,
+            Choice::Nftables => {
+                let plane = NftablesPlane::new(Nft, networks(&options));
+                Proxy::new(&options, resolver, plane).follow(events).await;
+            }
+        }
+    };
     tokio::select! {
         result = serving => result,
         () = proxying => Ok(()),
         () = stop.cancelled() => Ok(()),
     }
+}
+
+/// What carries services. What an earlier run in the other mode left goes: nftables' whole table is replaced by either,
+/// and IPVS has its device to know it by.
+fn carrier(options: &Options) -> io::Result<Choice<IpvsPlane>> {
+    let (choice, why) = mode::choose(options.mode, || IpvsPlane::open(networks(options)))?;
+    tracing::info!(mode = %options.mode, "{why}");
+    if matches!(choice, Choice::Nftables) {
+        match Ipvs::left_behind() {
+            Ok(false) => {}
+            Ok(true) => {
+                Ipvs::open().and_then(Ipvs::retire)?;
+                tracing::info!("virtual servers of an earlier run with IPVS were removed");
+            }
+            Err(error) => tracing::warn!(%error, "whether an earlier run left virtual servers is unknown"),
+        }
+    }
+    Ok(choice)
 }
 
 async fn watch<K>(
@@ -160,24 +190,45 @@ impl<P: Plane> Proxy<P> {
 
     async fn follow(mut self, mut events: mpsc::Receiver<Event>) {
         let mut began = false;
-        while let Some(event) = events.recv().await {
-            self.take(event);
-            tokio::time::sleep(COALESCE).await;
-            while let Ok(event) = events.try_recv() {
-                self.take(event);
-            }
-            // Before both lists are whole, an unknown backend would read as a missing one.
-            if !(self.listed.services && self.listed.slices) {
-                continue;
-            }
-            while let Err(error) = self.tell_kernel(&mut began).await {
+        loop {
+            let result = tokio::select! {
+                event = events.recv() => {
+                    let Some(event) = event else { return };
+                    self.take_all(event, &mut events).await;
+                    // Before both lists are whole, an unknown backend would read as a missing one.
+                    if !(self.listed.services && self.listed.slices) {
+                        continue;
+                    }
+                    self.tell_kernel(&mut began).await
+                }
+                () = self.plane.wake(), if began => self.plane.tend().await,
+            };
+            let Err(mut error) = result else { continue };
+            loop {
                 tracing::warn!(%error, "the kernel refused the services; trying again");
+                self.forget_kernel();
                 began = false;
-                self.applied = Applied::default();
-                self.dirty.extend(self.state.services().cloned());
                 tokio::time::sleep(RETRY).await;
+                match self.tell_kernel(&mut began).await {
+                    Ok(()) => break,
+                    Err(again) => error = again,
+                }
             }
         }
+    }
+
+    async fn take_all(&mut self, first: Event, events: &mut mpsc::Receiver<Event>) {
+        self.take(first);
+        tokio::time::sleep(COALESCE).await;
+        while let Ok(event) = events.try_recv() {
+            self.take(event);
+        }
+    }
+
+    /// What the kernel has is unknown: everything is told again.
+    fn forget_kernel(&mut self) {
+        self.applied = Applied::default();
+        self.dirty.extend(self.state.services().cloned());
     }
 
     fn take(&mut self, event: Event) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use netproxy::ProxyMode;
 
 use super::answer;
 use super::audit::AuditFlags;
@@ -38,6 +39,9 @@ pub(super) struct Server {
     /// The container runtime's socket.
     #[arg(long, default_value = "/run/containerd/containerd.sock")]
     runtime_endpoint: PathBuf,
+    /// What carries services on this node: ipvs, nftables, or auto, which is IPVS where the kernel has it.
+    #[arg(long, default_value_t = ProxyMode::Auto, value_name = "MODE")]
+    proxy_mode: ProxyMode,
     /// Where the administrator's kubeconfig is written.
     #[arg(long, default_value = "/etc/kontiki/kubeconfig")]
     kubeconfig: PathBuf,
@@ -132,6 +136,7 @@ impl Server {
             cni_conf_dir: "/etc/cni/net.d".into(),
             cni_data_dir: "/var/lib/cni/networks".into(),
             cgroup_parent: "/kubepods".to_owned(),
+            proxy_mode: self.proxy_mode,
         })
     }
 }

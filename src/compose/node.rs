@@ -40,6 +40,8 @@ pub struct Node {
     pub cni_data_dir: PathBuf,
     /// The cgroup of all pods.
     pub cgroup_parent: String,
+    /// What carries services.
+    pub proxy_mode: netproxy::ProxyMode,
 }
 
 /// Starts the agent and the proxy; a part that fails for good is told to `failed`.
@@ -69,6 +71,7 @@ pub(super) fn spawn(
         dns_address: DNS_ADDRESS,
         domain: DOMAIN.to_owned(),
         pod_cidrs: vec![POD_CIDR.to_owned()],
+        mode: node.proxy_mode,
         upstreams: Vec::new(),
     };
     let cancel = stop.clone();

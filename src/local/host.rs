@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use clap::Args;
+use netproxy::ProxyMode;
 use nix::sched::{CloneFlags, setns};
 
 use super::layout::{Cluster, Host, Published};
@@ -33,6 +34,8 @@ pub struct HostProcess {
     api_port: u16,
     #[arg(long)]
     timeout: u64,
+    #[arg(long, default_value_t = ProxyMode::Auto)]
+    proxy_mode: ProxyMode,
 }
 
 impl HostProcess {
@@ -71,7 +74,7 @@ impl HostProcess {
                 public: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
                 advertise: host.address().into(),
                 context: format!("kontiki-{}", cluster.name),
-                node: Some(node(host)),
+                node: Some(node(host, self.proxy_mode)),
                 extra_names: Vec::new(),
                 peers: None,
             };
@@ -89,7 +92,7 @@ impl HostProcess {
     }
 }
 
-fn node(host: &Host) -> Node {
+fn node(host: &Host, proxy_mode: ProxyMode) -> Node {
     let dir = host.dir();
     Node {
         name: host.name.clone(),
@@ -101,6 +104,7 @@ fn node(host: &Host) -> Node {
         cni_conf_dir: dir.join("cni/net.d"),
         cni_data_dir: dir.join("cni/ipam"),
         cgroup_parent: format!("/{}/kubepods", host.cgroup()),
+        proxy_mode,
     }
 }
 

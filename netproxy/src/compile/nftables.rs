@@ -15,6 +15,6 @@ mod base;
 mod piece;
 mod transaction;
 
-pub use base::{Networks, base};
-pub use piece::{Piece, piece};
+pub use base::{MASQUERADE_MARK, Networks, TABLE, Words, base, words};
+pub use piece::{Piece, piece, short_cuts};
 pub use transaction::transaction;

@@ -10,7 +10,7 @@ use super::Kernel;
 use crate::diff::StaleFlow;
 
 /// Runs the tools of the operating system.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Nft;
 
 /// Folders an administrator's tools stand in, which a service's search path may lack.

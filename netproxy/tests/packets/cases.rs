@@ -2,21 +2,21 @@
 //!
 //! Every row is sent over TCP and UDP, IPv4 and IPv6.
 
-use netproxy::plane::Plane;
-
 use crate::ask::{Flow, ask};
 use crate::net::{FAMILIES, Net};
-use crate::planes::Proxied;
+use crate::planes::{Judged, Proxied};
 
 /// `(service, from, to, answer)`.
 ///
-/// - service: letters of its backends (`a` and `b` are pods of this node, `c` of another; `-` none), then policies
+/// - service: letters of its backends (`a` and `b` are pods of this node, `c` of another, `n` a program of the node
+///   itself; `-` none), then policies
 /// - from: `client` outside the cluster, the `node` itself, or a pod
 /// - to: `cluster`, `external` and `balancer` are its addresses, `nodeport` its port at the node's address, `bridge`
-///   its port at the node's address among pods; `:81` is a port that it does not have
+///   its port at the node's address among pods; `:81` is a port that it does not have,
+///   `:8080` one where programs of the node listen
 /// - answer: all letters that must be seen, `one` of them each time, `refused` or `silence`; then whether the backend
 ///   sees the sender's own address (`kept`) or another (`node`)
-const CASES: [(&str, &str, &str, &str); 49] = [
+const CASES: &[(&str, &str, &str, &str)] = &[
     // Cluster addresses. Who is not a pod is seen as the node, so that answers return through it.
     ("ab", "client", "cluster", "ab node"),
     ("ab", "node", "cluster", "ab"),
@@ -56,6 +56,14 @@ const CASES: [(&str, &str, &str, &str); 49] = [
     ("ab", "client", "cluster:81", "refused"),
     ("ab", "a", "cluster:81", "refused"),
     ("ab", "node", "cluster:81", "refused"),
+    ("ab", "client", "cluster:8080", "refused"),
+    ("ab", "node", "cluster:8080", "refused"),
+    // A backend that is the node itself, as the API server and the resolver are.
+    ("n", "client", "cluster", "n"),
+    ("n", "a", "cluster", "n kept"),
+    ("n", "node", "cluster", "n"),
+    ("an", "client", "nodeport", "an"),
+    ("an", "node", "nodeport", "an"),
     // Affinity.
     ("ab affinity", "client", "cluster", "one"),
     ("ab affinity", "client", "nodeport", "one"),
@@ -77,9 +85,9 @@ const CASES: [(&str, &str, &str, &str); 49] = [
 ];
 
 /// Plays every row; what differs is returned.
-pub fn play<P: Plane>(net: &Net, proxied: &mut Proxied<'_, P>) -> Vec<String> {
+pub fn play<P: Judged>(net: &Net, proxied: &mut Proxied<'_, P>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (service, from, to, answer) in CASES {
+    for &(service, from, to, answer) in CASES {
         proxied.set(service);
         for family in FAMILIES {
             for flow in [Flow::Tcp, Flow::Udp] {

@@ -12,16 +12,30 @@ mod service;
 mod stories;
 
 use net::Net;
+use netproxy::kernel::Ipvs;
 use planes::Proxied;
 
 #[test]
 fn nftables_carries_every_case() {
     let Some(net) = Net::new("nft", &["ip", "nft", "conntrack"]) else { return };
-    net.inside("node", || judge(&net, Proxied::nftables(&net)));
+    net.inside("node", || drop(judge(&net, Proxied::nftables(&net))));
 }
 
-fn judge<P: netproxy::plane::Plane>(net: &Net, mut proxied: Proxied<'_, P>) {
+#[test]
+fn ipvs_carries_every_case() {
+    let Some(net) = Net::new("ipvs", &["ip", "nft", "conntrack"]) else { return };
+    net.inside("node", || match Proxied::ipvs(&net) {
+        Ok(proxied) => {
+            judge(&net, proxied).into_plane().retire().expect("the kernel lets everything go");
+            assert!(!Ipvs::left_behind().expect("the kernel answers"));
+        }
+        Err(error) => net::skip(&format!("this kernel has no IPVS: {error}")),
+    });
+}
+
+fn judge<'a, P: planes::Judged>(net: &'a Net, mut proxied: Proxied<'a, P>) -> Proxied<'a, P> {
     let mut wrong = cases::play(net, &mut proxied);
     wrong.extend(stories::play(net, &mut proxied));
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    proxied
 }

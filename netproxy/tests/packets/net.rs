@@ -4,7 +4,8 @@
 //!   client 192.0.2.2 ── 192.0.2.1 node 10.244.0.1 ── pod a 10.244.0.5, pod b 10.244.0.6 (a bridge with hairpin)
 //!                            node 10.244.1.1 ── pod c 10.244.1.7, as if on another node
 //! ```
-//! Every host has an IPv6 address beside. Pods answer TCP and UDP on one port with their letter and whom they see.
+//! Every host has an IPv6 address beside. Pods, and a program `n` of the node itself, answer TCP and UDP on one port with their letter and
+//! whom they see.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -30,9 +31,10 @@ const HOSTS: [(&str, &str, &str); 5] = [
 ];
 
 /// Destinations that are addresses of the service, or of the node.
-const DESTINATIONS: [(&str, &str, &str, u16); 6] = [
+const DESTINATIONS: [(&str, &str, &str, u16); 7] = [
     ("cluster", "10.96.0.7", "fd00:10:96::7", SERVICE_PORT),
     ("cluster:81", "10.96.0.7", "fd00:10:96::7", 81),
+    ("cluster:8080", "10.96.0.7", "fd00:10:96::7", PORT),
     ("external", "203.0.113.9", "2001:db8:9::9", SERVICE_PORT),
     ("balancer", "203.0.113.10", "2001:db8:9::10", SERVICE_PORT),
     ("nodeport", "192.0.2.1", "2001:db8:2::1", NODE_PORT),
@@ -65,8 +67,9 @@ impl Net {
         }
         let net = Self { prefix: format!("np{}{name}", std::process::id()) };
         net.wire();
-        for pod in ["a", "b", "c"] {
-            net.inside(pod, || serve(pod));
+        for (host, letter) in [("a", "a"), ("b", "b"), ("c", "c"), ("node", "n")] {
+            let addresses = FAMILIES.map(|family| net.address(host, family));
+            net.inside(host, || serve(letter, addresses));
         }
         Some(net)
     }
@@ -99,6 +102,11 @@ impl Net {
     pub fn forget_flows(&self) {
         // It answers 1 when there is nothing to forget.
         self.inside("node", || Command::new("conntrack").arg("-F").output().expect("conntrack runs"));
+    }
+
+    /// Gives the node another address, which the client has on its cable.
+    pub fn give_node(&self, address: &str) {
+        self.ip("node", &format!("addr add {address} dev to-client"));
     }
 
     /// What a program on the node prints.
@@ -187,22 +195,25 @@ fn pick(family: Family, v4: &str, v6: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// Answers for as long as the test process lives.
-fn serve(letter: &'static str) {
+/// Answers for as long as the test process lives. Datagrams are answered from the address they were sent to, which a
+/// host with several must take care of.
+fn serve(letter: &'static str, addresses: [IpAddr; 2]) {
     let listener = TcpListener::bind(("::", PORT)).expect("a free port in a new namespace");
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || answer_stream(letter, stream));
         }
     });
-    let socket = UdpSocket::bind(("::", PORT)).expect("a free port in a new namespace");
-    std::thread::spawn(move || {
-        let mut bytes = [0; 100];
-        while let Ok((_, peer)) = socket.recv_from(&mut bytes) {
-            // A client that went away is no reason to stop.
-            let _ = socket.send_to(answer(letter, peer).as_bytes(), peer);
-        }
-    });
+    for address in addresses {
+        let socket = UdpSocket::bind((address, PORT)).expect("a free port in a new namespace");
+        std::thread::spawn(move || {
+            let mut bytes = [0; 100];
+            while let Ok((_, peer)) = socket.recv_from(&mut bytes) {
+                // A client that went away is no reason to stop.
+                let _ = socket.send_to(answer(letter, peer).as_bytes(), peer);
+            }
+        });
+    }
 }
 
 fn answer_stream(letter: &str, mut stream: TcpStream) {

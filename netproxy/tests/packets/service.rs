@@ -60,13 +60,14 @@ fn ports() -> Vec<Port> {
 }
 
 fn endpoints(net: &Net, letter: char) -> Vec<Endpoint> {
+    let host = if letter == 'n' { "node".to_owned() } else { letter.to_string() };
     let mut found = Vec::new();
     for family in FAMILIES {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             found.push(Endpoint {
                 port_name: protocol.name().into(),
                 protocol,
-                address: (net.address(&letter.to_string(), family), PORT).into(),
+                address: (net.address(&host, family), PORT).into(),
                 node: Some(if letter == 'c' { "there" } else { "here" }.to_owned()),
                 ready: true,
                 serving_while_terminating: false,

@@ -31,6 +31,21 @@ pub fn piece(frontends: &[Frontend], networks: &Networks) -> Piece {
     piece
 }
 
+/// Compiles only what another carrier of services cannot do: guards, and ways past it for clients inside that use an
+/// address whose traffic from outside stays on this node.
+pub fn short_cuts(frontends: &[Frontend], networks: &Networks) -> Piece {
+    let mut piece = Piece::default();
+    for frontend in frontends.iter().filter(|frontend| frontend.family == networks.family) {
+        let mut compiler = Compiler { frontend, networks, piece: &mut piece };
+        if frontend.external_local && matches!(frontend.anywhere, Backends::To(_)) && frontend.has_outside() {
+            let chain = compiler.external_chain(&[]);
+            compiler.lead_external("service-ips", "service-nodeports", &format!("goto {chain}"));
+        }
+        compiler.guard();
+    }
+    piece
+}
+
 struct Compiler<'a> {
     frontend: &'a Frontend,
     networks: &'a Networks,
@@ -66,7 +81,7 @@ impl Compiler<'_> {
     }
 
     fn outside(&mut self) {
-        if self.frontend.port.node_port.is_none() && self.frontend.external.is_empty() {
+        if !self.frontend.has_outside() {
             return;
         }
         match &self.frontend.outside {
