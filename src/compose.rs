@@ -2,6 +2,7 @@
 //! agent and the service proxy. Decides who gets which client; the work itself is in the rooms.
 
 mod audit;
+mod certificates;
 mod client;
 mod leading;
 mod node;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::pki::{Identity, Kubeconfig, Material, kubeconfig, serving_names};
+use access::pki::{Authority, Identity, Kubeconfig, Material, kubeconfig, serving_names};
 use access::seal::{Keyring, SystemRandom};
 use access::tokens::Signer;
 use access::{UserInfo, groups, users};
@@ -128,7 +129,11 @@ impl Server {
             client: &material.admin,
         });
         write_private(&config.kubeconfig, &text)?;
-        leading::spawn(&mut tasks, &api, &store, material.authority.certificate_pem(), &stop);
+        let authority = Arc::new(
+            Authority::from_issued(material.authority.issued().clone())
+                .step("cannot prepare the certificates")?,
+        );
+        leading::spawn(&mut tasks, &api, &store, &authority, &stop);
         leading::advertise(&mut tasks, &api, &store, &stop);
         let (sender, failed) = tokio::sync::mpsc::channel(4);
         let node_name = config.node.as_ref().map(|node| node.name.clone());

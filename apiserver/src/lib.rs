@@ -42,6 +42,7 @@ mod request_info;
 mod reviews;
 mod seen;
 mod server;
+pub mod signing;
 mod status;
 pub mod untrusted;
 mod yaml;

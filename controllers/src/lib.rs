@@ -10,6 +10,7 @@ pub mod scheduler;
 
 mod aggregation;
 mod catalog;
+mod certificates;
 mod deployment;
 mod endpoints;
 mod garbage;
@@ -20,8 +21,11 @@ mod ownership;
 mod replicaset;
 mod resources;
 mod rootca;
+mod service_cidr;
 mod serviceaccount;
 mod views;
+
+pub use certificates::{Certificates, RequestFacts};
 
 use std::sync::Arc;
 
@@ -59,11 +63,15 @@ pub enum Controller {
     NodeIpam,
     /// Deletes pods nobody else will delete.
     PodGc,
+    /// Keeps ranges of service addresses.
+    ServiceCidr,
+    /// Approves, signs and cleans up requests for certificates.
+    Certificates,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 11] = [
+    pub const ALL: [Controller; 13] = [
         Controller::Namespace,
         Controller::ServiceAccount,
         Controller::RootCa,
@@ -75,6 +83,8 @@ impl Controller {
         Controller::NodeLifecycle,
         Controller::NodeIpam,
         Controller::PodGc,
+        Controller::ServiceCidr,
+        Controller::Certificates,
     ];
 }
 
@@ -85,6 +95,8 @@ pub struct Options {
     pub root_ca_pem: String,
     /// Addresses of pods, one CIDR for each family.
     pub cluster_cidrs: Vec<String>,
+    /// Signs what is asked for with certificate requests; without it nothing is.
+    pub certificates: Option<Arc<dyn Certificates>>,
     /// Which controllers run.
     pub controllers: Vec<Controller>,
 }
@@ -95,6 +107,7 @@ impl Options {
         Options {
             root_ca_pem,
             cluster_cidrs: vec!["10.244.0.0/16".to_owned()],
+            certificates: None,
             controllers: Controller::ALL.to_vec(),
         }
     }
@@ -165,6 +178,12 @@ fn start(
     }
     if wanted(Controller::PodGc) {
         node::start_pod_gc(&mut house, &pods, &nodes);
+    }
+    if wanted(Controller::ServiceCidr) {
+        service_cidr::start(&mut house);
+    }
+    if let Some(authority) = options.certificates.clone().filter(|_| wanted(Controller::Certificates)) {
+        certificates::start(&mut house, authority);
     }
     let lease =
         lease::keep(house.reader.clone(), "kube-controller-manager", lease::holder(), house.cancel.clone());

@@ -15,5 +15,13 @@ pub(crate) static SERVICE_ACCOUNTS: Resource =
 pub(crate) static REPLICA_SETS: Resource = Resource::namespaced("apps", "v1", "replicasets", "ReplicaSet");
 pub(crate) static DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "deployments", "Deployment");
 pub(crate) static LEASES: Resource = Resource::namespaced("coordination.k8s.io", "v1", "leases", "Lease");
+pub(crate) static SERVICE_CIDRS: Resource =
+    Resource::cluster("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR");
+pub(crate) static IP_ADDRESSES: Resource =
+    Resource::cluster("networking.k8s.io", "v1", "ipaddresses", "IPAddress");
+pub(crate) static SIGNING_REQUESTS: Resource =
+    Resource::cluster("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest");
+pub(crate) static SUBJECT_ACCESS_REVIEWS: Resource =
+    Resource::cluster("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview");
 pub(crate) static ENDPOINT_SLICES: Resource =
     Resource::namespaced("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice");

@@ -1,12 +1,16 @@
 //! Controllers and scheduler run on the member that leads, and only in the term it leads in.
 
+use std::sync::Arc;
+
 use access::UserInfo;
+use access::pki::Authority;
 use apiserver::ApiServer;
 use futures::FutureExt as _;
 use raft_store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::certificates::Signer;
 use super::client;
 
 /// Starts and stops them as leadership comes and goes, until `stop`.
@@ -14,17 +18,17 @@ pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
     api: &ApiServer,
     store: &Store,
-    authority_pem: String,
+    authority: &Arc<Authority>,
     stop: &CancellationToken,
 ) {
-    let (api, store, stop) = (api.clone(), store.clone(), stop.clone());
+    let (api, store, stop, authority) = (api.clone(), store.clone(), stop.clone(), authority.clone());
     tasks.spawn(async move {
         let mut leadership = store.leadership();
         loop {
             let term = *leadership.borrow_and_update();
             let until = stop.child_token();
-            let running = term
-                .map(|term| tokio::spawn(lead(api.clone(), term.0, authority_pem.clone(), until.clone())));
+            let running =
+                term.map(|term| tokio::spawn(lead(api.clone(), term.0, authority.clone(), until.clone())));
             let stopped = tokio::select! {
                 () = stop.cancelled() => true,
                 changed = leadership.changed() => changed.is_err(),
@@ -57,7 +61,7 @@ pub(super) fn advertise(tasks: &mut JoinSet<()>, api: &ApiServer, store: &Store,
     );
 }
 
-async fn lead(api: ApiServer, term: u64, authority_pem: String, until: CancellationToken) {
+async fn lead(api: ApiServer, term: u64, authority: Arc<Authority>, until: CancellationToken) {
     let manager = {
         let api = api.clone();
         move |name: &str| client::local(&api, identity(name), "kube-controller-manager", Some(term))
@@ -66,7 +70,9 @@ async fn lead(api: ApiServer, term: u64, authority_pem: String, until: Cancellat
         let api = api.clone();
         move |name: &str| client::local(&api, identity(name), "kube-scheduler", Some(term))
     };
-    let controllers = controllers::run(manager, controllers::Options::new(authority_pem), until.clone());
+    let mut options = controllers::Options::new(authority.certificate_pem());
+    options.certificates = Some(Arc::new(Signer(authority)));
+    let controllers = controllers::run(manager, options, until.clone());
     let scheduling = controllers::scheduler::run(scheduler, term, until);
     tokio::join!(controllers, scheduling);
 }

@@ -33,6 +33,14 @@ def pod(name, container):
     return ('/api/v1/namespaces/default/pods', {'metadata': {'name': name, 'labels': {'app': 'web'}}, 'spec': spec})
 
 
+# A request for a certificate, as objects hold it.
+CERTIFICATE_REQUEST = (
+    'LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIS01ITUNBUUF3RVRFUE1BMEdBMVVFQXd3R2NtVndiR0Y1TUZr'
+    'd0V3WUhLb1pJemowQ0FRWUlLb1pJemowRApBUWNEUWdBRWRYL1VUWjE3ait1N1FNQnJTNUd6L3o2a1BsalhocTFWMWRJT3c2ME9E'
+    'YmNKTlhtMEVvSTF0OTA1CmpWV1BnTlBVUFU3dDQrV3lIbXBKUytoaEsydE05S0FBTUFvR0NDcUdTTTQ5QkFNQ0EwY0FNRVFDSUZI'
+    'UitxU3UKYkRzZUl1UEtSTElDaUIrd0tRMUc0SzFzRmxpTTJMQVVDMkQ1QWlCakF2Q3lmVXdUbkxGTTl2RGtlbVJoNmpERwoyaTNB'
+    'eCtCU1lSSkVGYjB5dUE9PQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K')
+
 # Path of a named object: where it is created, and what.
 FIXTURES = {f"{collection}/{body['metadata']['name']}": (collection, body) for collection, body in [
     ('/api/v1/nodes', {'metadata': {'name': 'n1'}}),
@@ -42,6 +50,8 @@ FIXTURES = {f"{collection}/{body['metadata']['name']}": (collection, body) for c
     ('/api/v1/namespaces/default/configmaps', {'metadata': {'name': 'cm2'}, 'data': {'a': 'b'}}),
     ('/api/v1/namespaces/default/configmaps', {'metadata': {'name': 'cm3'}, 'data': {'a': 'b'}}),
     ('/api/v1/namespaces/default/configmaps', {'metadata': {'name': 'cm9'}, 'data': {'a': 'b'}}),
+    ('/apis/certificates.k8s.io/v1/certificatesigningrequests', {'metadata': {'name': 'csr1'}, 'spec': {
+        'request': CERTIFICATE_REQUEST, 'signerName': 'example.com/s', 'usages': ['client auth']}}),
     ('/api/v1/namespaces/default/services', {'metadata': {'name': 'web'}, 'spec': {'ports': [{'port': 80}]}}),
     ('/apis/apps/v1/namespaces/default/deployments', {'metadata': {'name': 'web'}, 'spec': {
         'replicas': 1, 'selector': WEB, 'template': {

@@ -85,7 +85,12 @@ fn stored_field(kind: &Kind, field: &str) -> ApiResult<String> {
         );
         return Err(ApiError::BadRequest(text));
     }
-    Err(ApiError::BadRequest(format!("field label not supported: {field}")))
+    // The newest of these kinds says of what it speaks.
+    let of = match kind.resource.kind.as_str() {
+        word @ "ResourceSlice" => format!(" for {}, Kind={word}", kind.api_version),
+        _ => String::new(),
+    };
+    Err(ApiError::BadRequest(format!("field label not supported{of}: {field}")))
 }
 
 /// One page.

@@ -1,5 +1,6 @@
 //! Publishes the pods behind each service, as EndpointSlices and as an Endpoints object.
 
+mod mirror;
 mod ports;
 mod slices;
 mod subsets;
@@ -40,15 +41,19 @@ struct Sources {
 
 pub(crate) fn start(house: &mut House<'_>, pods: &Cache<Pod>, nodes: &Cache<Node>) {
     let sources = Sources { services: Cache::new(), pods: pods.clone(), nodes: nodes.clone() };
-    start_slices(house, &sources);
-    start_endpoints(house, &sources);
+    let slices = Cache::<Whole<EndpointSlice>>::new();
+    let endpoints = Cache::<Whole<Endpoints>>::new();
+    start_slices(house, &sources, &slices);
+    start_endpoints(house, &sources, &endpoints);
+    start_mirror(house, &sources, &slices, &endpoints);
+    house.follow(&slices, Source::all(&resources::ENDPOINT_SLICES));
+    house.follow(&endpoints, Source::all(&resources::ENDPOINTS));
     house.follow(&sources.services, Source::all(&resources::SERVICES));
 }
 
-fn start_slices(house: &mut House<'_>, sources: &Sources) {
+fn start_slices(house: &mut House<'_>, sources: &Sources, slices: &Cache<Whole<EndpointSlice>>) {
     let queue = Queue::<Key>::new();
     sources.feed(&queue);
-    let slices = Cache::<Whole<EndpointSlice>>::new();
     let touched = queue.clone();
     slices.on_change(move |change| {
         for slice in [change.old, change.new].into_iter().flatten().filter(|slice| slices::is_managed(slice))
@@ -58,28 +63,24 @@ fn start_slices(house: &mut House<'_>, sources: &Sources) {
             }
         }
     });
-    house.follow(&slices, Source::all(&resources::ENDPOINT_SLICES));
     let client = house.client("endpointslice-controller");
     let recorder = house.recorder(&client, "endpoint-slice-controller");
-    let written = Expectations::default();
     let controller = Arc::new(SliceController {
-        client,
+        writer: SliceWriter { client, written: Expectations::default() },
         recorder,
         sources: sources.clone(),
         slices: slices.clone(),
-        written,
     });
-    let sources = sources.clone();
+    let (sources, slices) = (sources.clone(), slices.clone());
     house.work(controller, queue, WORKERS, async move {
         sources.synced().await;
         slices.synced().await;
     });
 }
 
-fn start_endpoints(house: &mut House<'_>, sources: &Sources) {
+fn start_endpoints(house: &mut House<'_>, sources: &Sources, endpoints: &Cache<Whole<Endpoints>>) {
     let queue = Queue::<Key>::new();
     sources.feed(&queue);
-    let endpoints = Cache::<Whole<Endpoints>>::new();
     let touched = queue.clone();
     endpoints.on_change(move |change| {
         let latest = change.latest();
@@ -87,7 +88,6 @@ fn start_endpoints(house: &mut House<'_>, sources: &Sources) {
             touched.add(latest.metadata().key());
         }
     });
-    house.follow(&endpoints, Source::all(&resources::ENDPOINTS));
     let client = house.client("endpoint-controller");
     let recorder = house.recorder(&client, "endpoint-controller");
     let written = Expectations::default();
@@ -98,10 +98,47 @@ fn start_endpoints(house: &mut House<'_>, sources: &Sources) {
         endpoints: endpoints.clone(),
         written,
     });
-    let sources = sources.clone();
+    let (sources, endpoints) = (sources.clone(), endpoints.clone());
     house.work(controller, queue, WORKERS, async move {
         sources.synced().await;
         endpoints.synced().await;
+    });
+}
+
+fn start_mirror(
+    house: &mut House<'_>,
+    sources: &Sources,
+    slices: &Cache<Whole<EndpointSlice>>,
+    endpoints: &Cache<Whole<Endpoints>>,
+) {
+    let queue = Queue::<Key>::new();
+    let changed = queue.clone();
+    sources.services.on_change(move |change| changed.add(change.latest().metadata().key()));
+    let changed = queue.clone();
+    endpoints.on_change(move |change| changed.add(change.latest().metadata().key()));
+    let touched = queue.clone();
+    slices.on_change(move |change| {
+        for slice in [change.old, change.new].into_iter().flatten().filter(|slice| mirror::is_managed(slice))
+        {
+            if let Some(service) = slice.metadata.labels.get(SERVICE_NAME) {
+                touched.add(Key::new(slice.metadata.namespace.clone(), service.clone()));
+            }
+        }
+    });
+    let client = house.client("endpointslicemirroring-controller");
+    let recorder = house.recorder(&client, "endpointslice-mirroring-controller");
+    let controller = Arc::new(MirrorController {
+        writer: SliceWriter { client, written: Expectations::default() },
+        recorder,
+        services: sources.services.clone(),
+        slices: slices.clone(),
+        endpoints: endpoints.clone(),
+    });
+    let (services, slices, endpoints) = (sources.services.clone(), slices.clone(), endpoints.clone());
+    house.work(controller, queue, WORKERS, async move {
+        services.synced().await;
+        endpoints.synced().await;
+        slices.synced().await;
     });
 }
 
@@ -185,11 +222,10 @@ fn trigger(service: &Service, pods: &[Arc<Pod>]) -> Option<Timestamp> {
 }
 
 struct SliceController {
-    client: Client,
+    writer: SliceWriter,
     recorder: Recorder,
     sources: Sources,
     slices: Cache<Whole<EndpointSlice>>,
-    written: Expectations,
 }
 
 impl Reconcile for SliceController {
@@ -201,13 +237,13 @@ impl Reconcile for SliceController {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, kube::Error> {
         let Some(service) = self.sources.services.get(key) else {
-            self.written.forget(key);
+            self.writer.written.forget(key);
             return Ok(Next::Change);
         };
         if !service.selects() || service.metadata.deleting() {
             return Ok(Next::Change);
         }
-        if !self.written.satisfied(key, &self.slices, Timestamp::now()) {
+        if !self.writer.written.satisfied(key, &self.slices, Timestamp::now()) {
             return Ok(Next::After(LAG_PAUSE));
         }
         let pods = self.sources.selected_pods(&service);
@@ -221,7 +257,7 @@ impl Reconcile for SliceController {
             trigger: trigger(&service, &pods),
         };
         for action in slices::plan(&view) {
-            if let Err(error) = self.execute(key, action).await {
+            if let Err(error) = self.writer.execute(key, action).await {
                 if failure::is_namespace_terminating(&error) {
                     return Ok(Next::Change);
                 }
@@ -236,7 +272,13 @@ impl Reconcile for SliceController {
     }
 }
 
-impl SliceController {
+/// Writes slices, and knows which of its writes the cache must have seen.
+struct SliceWriter {
+    client: Client,
+    written: Expectations,
+}
+
+impl SliceWriter {
     async fn execute(&self, key: &Key, action: slices::Action) -> Result<(), kube::Error> {
         let resource = &resources::ENDPOINT_SLICES;
         let answer = match &action {
@@ -259,6 +301,72 @@ impl SliceController {
         };
         self.written.wrote(key, position(&answer), Timestamp::now());
         Ok(())
+    }
+}
+
+struct MirrorController {
+    writer: SliceWriter,
+    recorder: Recorder,
+    services: Cache<Service>,
+    slices: Cache<Whole<EndpointSlice>>,
+    endpoints: Cache<Whole<Endpoints>>,
+}
+
+impl Reconcile for MirrorController {
+    type Key = Key;
+
+    fn name(&self) -> &'static str {
+        "endpointslicemirroring"
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, kube::Error> {
+        let (endpoints, service) = (self.endpoints.get(key), self.services.get(key));
+        let mut slices = self.slices.group(&slices_of(&key.namespace, &key.name));
+        slices.retain(|slice| mirror::is_managed(slice));
+        if endpoints.is_none() && slices.is_empty() {
+            self.writer.written.forget(key);
+            return Ok(Next::Change);
+        }
+        if !self.writer.written.satisfied(key, &self.slices, Timestamp::now()) {
+            return Ok(Next::After(LAG_PAUSE));
+        }
+        let plan = mirror::plan(endpoints.as_deref().map(|whole| &**whole), service.as_deref(), &slices);
+        if let Some(endpoints) = &endpoints {
+            self.tell(endpoints, &plan);
+        }
+        for action in plan.actions {
+            match self.writer.execute(key, action).await {
+                Err(error) if failure::is_namespace_terminating(&error) => return Ok(Next::Change),
+                outcome => outcome?,
+            }
+        }
+        Ok(Next::Change)
+    }
+}
+
+impl MirrorController {
+    /// Says on the Endpoints object what of it is not mirrored.
+    fn tell(&self, endpoints: &Endpoints, plan: &mirror::Plan) {
+        let say = |reason, text| {
+            let regarding = Regarding::new(&resources::ENDPOINTS, &endpoints.metadata);
+            self.recorder.event(regarding, Severity::Warning, reason, text);
+        };
+        let (invalid, skipped, max) = (plan.invalid, plan.skipped, mirror::ADDRESSES_MAX);
+        if invalid > 0 {
+            say(
+                "InvalidIPAddress",
+                format!("Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices"),
+            );
+        }
+        if skipped > 0 {
+            let skipped = invalid + skipped;
+            say(
+                "TooManyAddressesToMirror",
+                format!(
+                    "A max of {max} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped"
+                ),
+            );
+        }
     }
 }
 

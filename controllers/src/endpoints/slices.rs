@@ -17,7 +17,8 @@ use crate::views::{EndpointSlice, Pod, Service, Whole};
 
 /// Endpoints in a slice, as upstream.
 const ENDPOINTS_MAX: usize = 100;
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// Label that says who manages a slice.
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`] on slices made here.
 pub(super) const MANAGER: &str = "endpointslice-controller.k8s.io";
 const HEADLESS: &str = "service.kubernetes.io/headless";

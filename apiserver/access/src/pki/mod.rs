@@ -10,6 +10,7 @@ mod join;
 mod kubeconfig;
 mod material;
 mod peer;
+mod sign;
 mod tls;
 
 pub use authority::{Authority, Issued, Purpose};
@@ -48,6 +49,9 @@ pub enum PkiError {
         /// The one that is there.
         path: PathBuf,
     },
+    /// A request for a certificate cannot be signed: it is none, or the authority has expired.
+    #[error("cannot sign the request for a certificate")]
+    Request,
     /// The certificate could not be built.
     #[error("cannot issue a certificate")]
     Issue(#[from] rcgen::Error),

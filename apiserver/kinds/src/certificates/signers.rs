@@ -34,13 +34,12 @@ pub fn is_kubelet_client(request: &Request, usages: &[&str]) -> bool {
 
 fn client(usages: &[&str]) -> Option<String> {
     const REQUIRED: &str = "client auth";
-    const ALLOWED: &[&str] = &["client auth", "digital signature", "key encipherment"];
-    let unknown = usages.iter().any(|usage| !ALLOWED.contains(usage));
-    (unknown || !usages.contains(&REQUIRED)).then(|| {
-        let required =
-            "requires \"client auth\", optionally permits \"digital signature\", \"key encipherment\"";
-        format!("invalid usages for client certificate: {required}")
-    })
+    const ALLOWED: &[&str] = &[REQUIRED, "digital signature", "key encipherment"];
+    if let Some(other) = usages.iter().find(|usage| !ALLOWED.contains(usage)) {
+        return Some(format!("invalid usage for client certificate: {other}"));
+    }
+    let is_missing = !usages.contains(&REQUIRED);
+    is_missing.then(|| format!("missing required usage for client certificate: {REQUIRED}"))
 }
 
 fn kubelet_client(request: &Request, usages: &[&str]) -> Option<String> {
