@@ -21,7 +21,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("apiserver/access", &["k8s"]),
     ("apiserver", &["k8s", "schema", "kinds", "access", "mvcc", "raft-store"]),
     ("controllers/runtime", &["k8s"]),
-    ("controllers", &["k8s", "runtime"]),
+    ("controllers", &["k8s", "runtime", "kinds"]),
     ("nodeagent", &["proto"]),
     ("netproxy", &[]),
     ("chaos", &["proto", "mvcc", "raft-store"]),

@@ -44,6 +44,7 @@ mod seen;
 mod server;
 pub mod signing;
 mod status;
+mod turns;
 pub mod untrusted;
 mod yaml;
 

@@ -15,6 +15,7 @@ use crate::local::Local;
 use crate::metrics::Metrics;
 use crate::permissions::Permissions;
 use crate::seen::Peer;
+use crate::turns::Turns;
 use access::UserInfo;
 use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -68,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) identities: Identities,
     pub(crate) agents: Agents,
     pub(crate) metrics: Metrics,
+    pub(crate) turns: Turns,
     pub(crate) stopping: CancellationToken,
     bootstrapped: AtomicBool,
 }
@@ -117,6 +119,7 @@ impl ApiServer {
             frames: frames::none_yet(),
             permissions: Permissions::new(),
             metrics: Metrics::default(),
+            turns: Turns::default(),
             stopping: CancellationToken::new(),
             bootstrapped: AtomicBool::new(false),
         };

@@ -18,12 +18,15 @@ mod lease;
 mod namespace;
 mod node;
 mod ownership;
+mod protection;
+mod quota;
 mod replicaset;
 mod resources;
 mod rootca;
 mod service_cidr;
 mod serviceaccount;
 mod views;
+mod volumes;
 
 pub use certificates::{Certificates, RequestFacts};
 
@@ -67,11 +70,17 @@ pub enum Controller {
     ServiceCidr,
     /// Approves, signs and cleans up requests for certificates.
     Certificates,
+    /// Counts what quotas limit.
+    ResourceQuota,
+    /// Keeps volumes, claims and their classes while they are used.
+    StorageProtection,
+    /// Binds claims to volumes.
+    VolumeBinder,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 13] = [
+    pub const ALL: [Controller; 16] = [
         Controller::Namespace,
         Controller::ServiceAccount,
         Controller::RootCa,
@@ -85,6 +94,9 @@ impl Controller {
         Controller::PodGc,
         Controller::ServiceCidr,
         Controller::Certificates,
+        Controller::ResourceQuota,
+        Controller::StorageProtection,
+        Controller::VolumeBinder,
     ];
 }
 
@@ -161,10 +173,15 @@ fn start(
     if wanted(Controller::ClusterRoleAggregation) {
         aggregation::start(&mut house);
     }
-    if wanted(Controller::GarbageCollector) {
-        garbage::start(&mut house, emptied);
-    }
     let pods = Cache::<views::Pod>::new();
+    let freed = if wanted(Controller::ResourceQuota) {
+        quota::start(&mut house, &pods)
+    } else {
+        quota::Freed::default()
+    };
+    if wanted(Controller::GarbageCollector) {
+        garbage::start(&mut house, emptied, freed);
+    }
     start_workloads(&mut house, &pods, &wanted);
     let nodes = Cache::<views::Node>::new();
     if wanted(Controller::Endpoints) {
@@ -185,6 +202,7 @@ fn start(
     if let Some(authority) = options.certificates.clone().filter(|_| wanted(Controller::Certificates)) {
         certificates::start(&mut house, authority);
     }
+    start_storage(&mut house, &pods, &wanted);
     let lease =
         lease::keep(house.reader.clone(), "kube-controller-manager", lease::holder(), house.cancel.clone());
     house.tasks.spawn(lease);
@@ -207,6 +225,21 @@ fn start_workloads(house: &mut House<'_>, pods: &Cache<views::Pod>, wanted: &dyn
     if wanted(Controller::ReplicaSet) || wanted(Controller::Deployment) {
         house.follow(&sets, Source::all(&resources::REPLICA_SETS));
     }
+}
+
+fn start_storage(house: &mut House<'_>, pods: &Cache<views::Pod>, wanted: &dyn Fn(Controller) -> bool) {
+    let storage = protection::Storage::default();
+    if wanted(Controller::StorageProtection) {
+        protection::start(house, &storage, pods);
+    }
+    if wanted(Controller::VolumeBinder) {
+        volumes::start(house, &storage);
+    }
+    if !wanted(Controller::StorageProtection) && !wanted(Controller::VolumeBinder) {
+        return;
+    }
+    house.follow(&storage.claims, Source::all(&resources::CLAIMS));
+    house.follow(&storage.volumes, Source::all(&resources::VOLUMES));
 }
 
 /// What a controller needs to start.

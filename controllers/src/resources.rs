@@ -5,6 +5,15 @@ use runtime::Resource;
 pub(crate) static NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
 pub(crate) static PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 pub(crate) static NODES: Resource = Resource::cluster("", "v1", "nodes", "Node");
+pub(crate) static CLAIMS: Resource =
+    Resource::namespaced("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim");
+pub(crate) static VOLUMES: Resource = Resource::cluster("", "v1", "persistentvolumes", "PersistentVolume");
+pub(crate) static STORAGE_CLASSES: Resource =
+    Resource::cluster("storage.k8s.io", "v1", "storageclasses", "StorageClass");
+pub(crate) static RESOURCE_QUOTAS: Resource =
+    Resource::namespaced("", "v1", "resourcequotas", "ResourceQuota");
+pub(crate) static ATTRIBUTES_CLASSES: Resource =
+    Resource::cluster("storage.k8s.io", "v1", "volumeattributesclasses", "VolumeAttributesClass");
 pub(crate) static SERVICES: Resource = Resource::namespaced("", "v1", "services", "Service");
 pub(crate) static ENDPOINTS: Resource = Resource::namespaced("", "v1", "endpoints", "Endpoints");
 pub(crate) static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");

@@ -13,12 +13,14 @@ mod node_restriction;
 mod pod_resize;
 mod pod_security;
 mod priority;
+mod resource_quota;
 mod role_escalation;
 mod runtime_class;
 mod service_account;
 pub(crate) mod service_addresses;
 pub(crate) mod service_allocation;
 mod storage_class;
+mod storage_protection;
 mod taint_nodes;
 
 use crate::catalog::Kind;
@@ -121,6 +123,7 @@ pub(crate) fn mutate(review: &mut Review<'_>, object: &mut Tree, old: Option<&Tr
     priority::mutate(review, object, old)?;
     default_tolerations::mutate(review, object);
     default_ingress_class::mutate(review, object);
+    storage_protection::mutate(review, object);
     runtime_class::mutate(review, object)?;
     storage_class::mutate(review, object);
     Ok(())
@@ -151,5 +154,6 @@ pub(crate) fn validate(review: &mut Review<'_>, object: &Tree, old: Option<&Tree
     claim_resize::validate(review, object, old)?;
     pod_resize::validate(review, object, old)?;
     certificates::validate(review, object, old)?;
-    role_escalation::validate(review, object, old)
+    role_escalation::validate(review, object, old)?;
+    resource_quota::validate(review, object, old)
 }

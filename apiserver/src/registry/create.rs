@@ -1,7 +1,8 @@
 //! POST of a new object. Decides names, identity and the preconditions of a
 //! creation; what the object may be is the strategy's.
 
-use super::propose::{ATTEMPTS_MAX, Proposed, linearizable, propose};
+use super::propose::{Proposed, linearizable, propose};
+use super::update::RETRIES_MAX;
 use super::{Written, body, managed, owners};
 use crate::admission::{self, Effects, Operation, Review};
 use crate::catalog::Kind;
@@ -74,6 +75,7 @@ pub(super) async fn create_booked(
         && !tree::str_at(&tree, "metadata.generateName").is_empty();
     let mut name_tries = 0;
     let mut attempts = 0;
+    let mut _turn = None;
     loop {
         let outcome = attempt(context, kind, tree.clone(), options).await?;
         match outcome {
@@ -89,7 +91,10 @@ pub(super) async fn create_booked(
             }
             Attempt::Stale => {
                 attempts += 1;
-                if attempts == ATTEMPTS_MAX {
+                if _turn.is_none() {
+                    _turn = Some(context.server.turns.take(&context.info.namespace).await);
+                }
+                if attempts == RETRIES_MAX {
                     return Err(ApiError::Timeout(
                         "request did not complete within the allotted timeout".into(),
                     ));

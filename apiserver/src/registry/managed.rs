@@ -27,6 +27,19 @@ pub(super) fn on_update(
     record(context, kind, sub, options, wanted, Some(old));
 }
 
+/// Records who changed the status of an object beside the one a request is about.
+pub(crate) fn record_status(context: &Context, kind: &Kind, manager: &str, wanted: &mut Tree, old: &Tree) {
+    let write = Write {
+        manager,
+        api_version: &kind.api_version,
+        subresource: Subresource::Status.as_str(),
+        time: &clock::seconds(context.now),
+        reset: &reset_fields(kind, Subresource::Status),
+        others: &[],
+    };
+    fields::update_managers(kind.schema, Some(old), wanted, &write);
+}
+
 /// Records the updater of a scale, in the scale's own managedFields.
 pub(super) fn on_scale(
     context: &Context,

@@ -26,6 +26,7 @@ mod watch;
 pub(crate) use body::{decode as decode_body, read as read_body};
 pub(crate) use create::{check_namespace, create_tree};
 pub(crate) use managed::on_create as record_creator;
+pub(crate) use managed::record_status;
 pub(crate) use resume::Token;
 
 use crate::catalog::Kind;

@@ -123,6 +123,7 @@ where
 {
     let key = context.key(kind);
     let mut attempts = 0;
+    let mut _turn = None;
     loop {
         let view = linearizable(context).await?;
         let entry = view
@@ -133,11 +134,20 @@ where
         let unconditional =
             wanted.patched || matches!(tree::str_at(&wanted.tree, "metadata.resourceVersion"), "" | "0");
         let update = Update { context, kind, sub, options, view: &view, entry: &entry, old };
-        if let Some(written) = update.run(&key, wanted).await? {
-            return Ok(written);
-        }
+        let changed = match update.run(&key, wanted).await? {
+            Outcome::Written(written) => return Ok(written),
+            Outcome::Changed => true,
+            Outcome::Overtaken => false,
+        };
         attempts += 1;
-        if attempts == RETRIES_MAX || !unconditional {
+        if changed && unconditional {
+            // The next try starts from what the other writer has made.
+        } else if changed {
+            return Err(ApiError::conflict(&kind.group_resource, &context.info.path_name, MODIFIED));
+        } else if _turn.is_none() {
+            _turn = Some(context.server.turns.take(&context.info.namespace).await);
+        }
+        if attempts == RETRIES_MAX {
             return Err(ApiError::conflict(&kind.group_resource, &context.info.path_name, MODIFIED));
         }
     }
@@ -153,9 +163,25 @@ struct Update<'a> {
     old: Tree,
 }
 
+/// What one try of an update came to.
+enum Outcome {
+    Written(Written),
+    /// The object is another by now.
+    Changed,
+    /// Something else that was looked at is another by now.
+    Overtaken,
+}
+
+impl From<usize> for Outcome {
+    /// The object's own precondition is the first.
+    fn from(refused: usize) -> Self {
+        if refused == 0 { Outcome::Changed } else { Outcome::Overtaken }
+    }
+}
+
 impl Update<'_> {
-    /// One try; `None` when what was read has changed.
-    async fn run(&self, key: &Key, wanted: Wanted) -> ApiResult<Option<Written>> {
+    /// One try.
+    async fn run(&self, key: &Key, wanted: Wanted) -> ApiResult<Outcome> {
         let Wanted { tree: mut wanted, patched, booked } = wanted;
         self.check_preconditions(&mut wanted, patched)?;
         if !booked {
@@ -230,30 +256,33 @@ impl Update<'_> {
         deletion::finished_by_update(wanted, &self.old) && namespace_is_finished(self.kind, wanted)
     }
 
-    async fn store(&self, key: &Key, wanted: Tree, effects: Effects) -> ApiResult<Option<Written>> {
+    async fn store(&self, key: &Key, wanted: Tree, effects: Effects) -> ApiResult<Outcome> {
         if self.options.dry_run {
-            return Ok(Some(Written::Only(wanted, false)));
+            return Ok(Outcome::Written(Written::Only(wanted, false)));
         }
         if self.finishes(&wanted) {
             return self.finish(key, wanted, effects).await;
         }
         let object = self.context.server.codec.object(self.kind, key.clone(), &wanted)?;
         if wanted == self.old {
-            return Ok(Some(Written::Updated(self.entry.clone())));
+            return Ok(Outcome::Written(Written::Updated(self.entry.clone())));
         }
         let (preconditions, operations) = effects.with(mvcc::Operation::Put(object));
         match propose(self.context, preconditions, operations).await? {
-            Proposed::Applied(entries, _) => Ok(entries.into_iter().last().map(Written::Updated)),
-            Proposed::Refused(_) => Ok(None),
+            Proposed::Applied(entries, _) => {
+                let entry = entries.into_iter().last().expect("one entry for each operation");
+                Ok(Outcome::Written(Written::Updated(entry)))
+            }
+            Proposed::Refused(refused) => Ok(refused.into()),
         }
     }
 
     /// The update took away what a deletion was waiting for.
-    async fn finish(&self, key: &Key, wanted: Tree, effects: Effects) -> ApiResult<Option<Written>> {
+    async fn finish(&self, key: &Key, wanted: Tree, effects: Effects) -> ApiResult<Outcome> {
         let (preconditions, operations) = effects.with(mvcc::Operation::Delete(key.clone()));
         match propose(self.context, preconditions, operations).await? {
-            Proposed::Applied(..) => Ok(Some(Written::Only(wanted, false))),
-            Proposed::Refused(_) => Ok(None),
+            Proposed::Applied(..) => Ok(Outcome::Written(Written::Only(wanted, false))),
+            Proposed::Refused(refused) => Ok(refused.into()),
         }
     }
 }

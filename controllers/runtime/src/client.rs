@@ -42,6 +42,8 @@ pub struct List<T> {
 pub struct ListMetadata {
     /// Position of the list.
     pub resource_version: String,
+    /// How many objects follow those on this page.
+    pub remaining_item_count: u64,
 }
 
 /// How a patch document is meant.

@@ -21,10 +21,11 @@ use runtime::{
 use serde_json::{Value, json};
 
 use self::graph::{FOREGROUND, Found, Graph, Identity, Item, ORPHAN, Work};
-use self::monitors::Monitors;
+use self::monitors::{Monitors, Told};
 use self::plan::{Dependents, OwnerState, Verdict, Wishes};
 use crate::House;
 use crate::namespace::Emptied;
+use crate::quota::Freed;
 
 const WORKERS: usize = 20;
 /// Dependents that forget one owner at a time.
@@ -46,12 +47,12 @@ struct Collector {
     monitors: Arc<Monitors>,
 }
 
-pub(crate) fn start(house: &mut House<'_>, emptied: Emptied) {
+pub(crate) fn start(house: &mut House<'_>, emptied: Emptied, freed: Freed) {
     let client = house.client("generic-garbage-collector");
     let recorder = house.recorder(&client, "garbage-collector-controller");
     let known = Known { graph: Arc::default(), queue: Queue::new(), recorder };
-    let monitors =
-        Monitors::new(house.reader.clone(), client.clone(), known.clone(), emptied, house.cancel.clone());
+    let told = Told { known: known.clone(), emptied, freed };
+    let monitors = Monitors::new(house.reader.clone(), client.clone(), told, house.cancel.clone());
     house.tasks.spawn(Arc::clone(&monitors).run());
     let synced = Arc::clone(&monitors);
     let collector = Arc::new(Collector { client, known: known.clone(), monitors });

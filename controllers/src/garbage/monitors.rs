@@ -12,6 +12,7 @@ use super::Known;
 use super::graph::Item;
 use crate::catalog::Catalog;
 use crate::namespace::Emptied;
+use crate::quota::Freed;
 use crate::views::Ownership;
 
 /// Kinds whose objects make the server serve other kinds.
@@ -23,12 +24,19 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Collection starts after this long even if a resource cannot be listed.
 const SYNC_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Who is told of changes.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub(super) known: Known,
+    pub(super) emptied: Emptied,
+    pub(super) freed: Freed,
+}
+
 /// The followed resources.
 pub(super) struct Monitors {
     reader: Client,
     discovery: Client,
-    known: Known,
-    emptied: Emptied,
+    told: Told,
     catalog: RwLock<Catalog>,
     followed: Mutex<BTreeMap<Resource, (Cache<Ownership>, CancellationToken)>>,
     stale: Arc<Notify>,
@@ -40,15 +48,13 @@ impl Monitors {
     pub(super) fn new(
         reader: Client,
         discovery: Client,
-        known: Known,
-        emptied: Emptied,
+        told: Told,
         cancel: CancellationToken,
     ) -> Arc<Monitors> {
         Arc::new(Monitors {
             reader,
             discovery,
-            known,
-            emptied,
+            told,
             catalog: RwLock::default(),
             followed: Mutex::default(),
             stale: Arc::default(),
@@ -147,7 +153,10 @@ impl Monitors {
 
     fn follow(&self, resource: Resource) -> (Cache<Ownership>, CancellationToken) {
         let cache = Cache::<Ownership>::new();
-        let (known, emptied, stale) = (self.known.clone(), self.emptied.clone(), Arc::clone(&self.stale));
+        let (told, stale) = (self.told.clone(), Arc::clone(&self.stale));
+        let (group, plural) = (resource.group.to_string(), resource.plural.to_string());
+        // What these use can change while they stay.
+        let varies = group.is_empty() && ["services", "persistentvolumeclaims"].contains(&plural.as_str());
         let (api_version, kind) = (resource.api_version(), resource.kind.to_string());
         let defines = DEFINITIONS.contains(&&*resource.plural);
         cache.on_change(move |change| {
@@ -155,11 +164,14 @@ impl Monitors {
             let replaced =
                 change.old.filter(|old| change.new.is_none_or(|new| new.metadata.uid != old.metadata.uid));
             if let Some(old) = replaced {
-                known.gone(&old.metadata.uid);
-                emptied.object_gone(&old.metadata.namespace);
+                told.known.gone(&old.metadata.uid);
+                told.emptied.object_gone(&old.metadata.namespace);
+            }
+            if let Some(old) = change.old.filter(|_| varies || replaced.is_some()) {
+                told.freed.less(&group, &plural, &old.metadata.namespace);
             }
             if let Some(new) = change.new {
-                known.observe(Item::new(&api_version, &kind, &new.metadata));
+                told.known.observe(Item::new(&api_version, &kind, &new.metadata));
             }
             if defines {
                 stale.notify_one();

@@ -29,6 +29,11 @@ pub fn requested(claim: &Value) -> Quantity {
     storage(claim, "spec.resources.requests")
 }
 
+/// How much storage a volume has.
+pub fn capacity(volume: &Value) -> Quantity {
+    storage(volume, "spec.capacity")
+}
+
 /// The access modes at a path in short form, each once: `RWO,ROX`.
 pub(crate) fn short_modes(obj: &Value, path: &str) -> String {
     const SHORT: [(&str, &str); 4] = [

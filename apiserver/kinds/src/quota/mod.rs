@@ -17,10 +17,13 @@ use crate::core::pod::resource_math::resources_at;
 use crate::quantity::{self, Quantity};
 use crate::tree::{at, map_at, set, str_at};
 
-pub use usage::{is_counted_alone, tracks, usage};
+pub use usage::{is_counted_alone, measured, tracks, usage};
+
+/// An amount of a resource.
+pub type Amount = Quantity;
 
 /// Amounts by name of the resource.
-pub type Amounts = BTreeMap<String, Quantity>;
+pub type Amounts = BTreeMap<String, Amount>;
 
 /// Resources whose objects no quota counts: questions, and events.
 const IGNORED: [&str; 3] = ["bindings", "componentstatuses", "events"];

@@ -20,7 +20,7 @@ const OF_SERVICES: [&str; 4] = ["count/services", "services", "services.loadbala
 const ALIASED: [&str; 4] = ["configmaps", "replicationcontrollers", "resourcequotas", "secrets"];
 
 /// The kinds whose objects use different amounts: group and plural.
-pub(super) fn measured() -> [(&'static str, &'static str); 3] {
+pub fn measured() -> [(&'static str, &'static str); 3] {
     [("", "pods"), ("", "services"), ("", "persistentvolumeclaims")]
 }
 
