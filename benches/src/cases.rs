@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::client::{Call, Connection, Target};
 use crate::process::Kontiki;
 use crate::table::Table;
-use crate::{Options, kubeconfig, meter, objects};
+use crate::{Options, kubeconfig, objects};
 
 /// Everything a case of load needs: a server, which may be any, and how much of it.
 pub struct Subject {
@@ -70,7 +70,7 @@ async fn loads(subject: &Subject, options: &Options, table: &mut Table) -> anyho
     case(table, options, &LOADS[11..12], async |table| writes::pod_status(subject, table).await).await;
     case(table, options, &LOADS[12..13], async |table| watch::fan_out(subject, table).await).await;
     case(table, options, &LOADS[13..], async |table| {
-        table.value("loaded_rss", meter::rss_mb(&subject.pids)?, "MB");
+        table.value("loaded_rss", tests::meter::rss_mb(&subject.pids)?, "MB");
         Ok(())
     })
     .await;

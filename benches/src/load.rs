@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Call, Target};
-use crate::meter::{Meter, Reading};
+use ::tests::meter::{Meter, Reading};
 
 /// What a load showed.
 #[derive(Debug)]

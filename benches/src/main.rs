@@ -8,7 +8,6 @@ mod cases;
 mod client;
 mod kubeconfig;
 mod load;
-mod meter;
 mod objects;
 mod process;
 mod reference;

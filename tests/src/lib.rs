@@ -7,6 +7,7 @@ pub mod disk;
 pub mod hosts;
 pub mod local;
 pub mod mask;
+pub mod meter;
 pub mod random;
 pub mod transcript;
 pub mod upstream;

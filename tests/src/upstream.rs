@@ -61,6 +61,11 @@ impl Upstream {
         self.parts.iter().take(2).map(Child::id).collect()
     }
 
+    /// Every process.
+    pub fn processes(&self) -> Vec<u32> {
+        self.parts.iter().map(Child::id).collect()
+    }
+
     fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }

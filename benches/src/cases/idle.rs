@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Subject;
 use crate::client::Call;
-use crate::meter::{Meter, rss_mb};
 use crate::table::Table;
+use ::tests::meter::{Meter, rss_mb};
 
 /// Everything that begins at start has settled by then.
 const SETTLE: Duration = Duration::from_secs(30);

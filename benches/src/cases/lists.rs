@@ -7,9 +7,9 @@ use anyhow::{Context as _, ensure};
 use super::Subject;
 use crate::client::{Call, Connection};
 use crate::load::{Outcome, closed_loop};
-use crate::meter::Meter;
 use crate::objects::{NAMESPACE, collection};
 use crate::table::Table;
+use ::tests::meter::Meter;
 
 /// Lists of a row.
 const LISTS: usize = 20;

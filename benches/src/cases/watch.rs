@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use super::Subject;
 use crate::client::{Call, Connection};
 use crate::load::Outcome;
-use crate::meter::Meter;
 use crate::objects::{self, WATCHED_NAMESPACE, collection};
 use crate::table::Table;
+use ::tests::meter::Meter;
 
 const CONNECTIONS: usize = 50;
 const WATCHERS: usize = 500;
