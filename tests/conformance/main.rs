@@ -16,6 +16,7 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use regex::Regex;
 use tests::cluster::Dev;
 use tests::meter::Meter;
 use tests::upstream::{self, Upstream};
@@ -30,9 +31,12 @@ struct Options {
     /// What the tests need: api, nodes or pods.
     #[arg(long, default_value = "api")]
     needs: String,
-    /// Only tests whose name holds this text.
+    /// Only tests whose name matches this regular expression.
     #[arg(long)]
-    only: Option<String>,
+    only: Option<Regex>,
+    /// No tests whose name matches this regular expression.
+    #[arg(long)]
+    skip: Option<Regex>,
     /// Also tests that are known to fail.
     #[arg(long)]
     all: bool,
@@ -84,7 +88,8 @@ fn main() -> Result<ExitCode> {
 fn is_chosen(options: &Options, row: &Row) -> bool {
     row.needs == options.needs
         && (options.all || row.verdict == Verdict::Passes)
-        && options.only.as_ref().is_none_or(|text| row.name.contains(text.as_str()))
+        && options.only.as_ref().is_none_or(|name| name.is_match(&row.name))
+        && !options.skip.as_ref().is_some_and(|name| name.is_match(&row.name))
 }
 
 fn on_kontiki(options: &Options, suite: &Suite<'_>, chosen: &[&Row]) -> Result<BTreeMap<String, Outcome>> {

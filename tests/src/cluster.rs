@@ -18,12 +18,12 @@ pub fn kontiki() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let test = std::env::current_exe().context("this test's own path")?;
-    let folder = test.ancestors().nth(2).context("target/PROFILE/deps/TEST")?;
-    let binary = folder.join("kontiki");
-    if !binary.exists() {
-        bail!("{} is missing: cargo build -p kontiki", binary.display());
-    }
-    Ok(binary)
+    // A test is target/PROFILE/deps/TEST, a program target/PROFILE/PROGRAM.
+    let folders = test.ancestors().skip(1).take(2);
+    folders
+        .map(|folder| folder.join("kontiki"))
+        .find(|binary| binary.exists())
+        .context("kontiki is not built beside this test: cargo build -p kontiki")
 }
 
 /// Where clients and images are kept between runs: `KONTIKI_CACHE`, else `kontiki` in the user's cache.
