@@ -14,6 +14,7 @@ use crate::identity::{Caller, Identities};
 use crate::local::Local;
 use crate::metrics::Metrics;
 use crate::permissions::Permissions;
+use crate::registry::ages::{self, Ages};
 use crate::seen::Peer;
 use crate::turns::Turns;
 use access::UserInfo;
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) agents: Agents,
     pub(crate) metrics: Metrics,
     pub(crate) turns: Turns,
+    pub(crate) ages: Ages,
     pub(crate) stopping: CancellationToken,
     bootstrapped: AtomicBool,
 }
@@ -120,6 +122,7 @@ impl ApiServer {
             permissions: Permissions::new(),
             metrics: Metrics::default(),
             turns: Turns::default(),
+            ages: Ages::default(),
             stopping: CancellationToken::new(),
             bootstrapped: AtomicBool::new(false),
         };
@@ -132,6 +135,7 @@ impl ApiServer {
         bootstrap::run(&self.inner).await;
         if !self.inner.bootstrapped.swap(true, Ordering::AcqRel) {
             tokio::spawn(expiry::run(self.inner.clone()));
+            tokio::spawn(ages::keep(self.inner.clone()));
             tokio::spawn(keep_flow_objects(self.inner.clone()));
         }
     }

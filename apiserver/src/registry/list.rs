@@ -177,7 +177,10 @@ async fn resumed_view(context: &Context, token: &Token) -> ApiResult<View> {
         return linearizable(context).await;
     };
     view_at_least(context, revision).await?;
-    context.server.store.view_at(Revision(revision)).map_err(|_| ApiError::Expired {
+    let server = &context.server;
+    let old =
+        if server.ages.is_over(revision) { None } else { server.store.view_at(Revision(revision)).ok() };
+    old.ok_or_else(|| ApiError::Expired {
         text: "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.".into(),
         resume: Some(Token { revision: -1, start: token.start.clone() }.encode()),
     })

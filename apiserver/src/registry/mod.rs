@@ -3,6 +3,7 @@
 //! Decides what happens to objects; what is particular to a kind comes from
 //! its strategy, what clients see from the renderer.
 
+pub(crate) mod ages;
 mod apply;
 mod body;
 mod create;
