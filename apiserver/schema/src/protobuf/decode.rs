@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Tree};
 
-use super::message::{self, Cardinality, Field, Message, Type};
+use super::message::{self, Cardinality, Field, Link, Message, Other, Type};
 use super::wire::{Reader, Value};
 use super::{ProtobufError, scalar};
 
@@ -90,17 +90,53 @@ fn single(
     value: Value<'_>,
     depth: usize,
 ) -> Result<Option<Tree>, ProtobufError> {
-    let Type::Message(link) = field.ty else {
-        return scalar::decode(field.ty, value, message.name, field.name);
-    };
     let malformed = ProtobufError::Malformed { message: message.name };
-    let Value::Bytes(bytes) = value else { return Err(malformed) };
+    match (field.ty, value) {
+        (Type::Message(link), Value::Bytes(bytes)) => object(link, bytes, depth).map(Some),
+        (Type::Either(other, link), Value::Bytes(bytes)) => {
+            either(message, field, (other, link), bytes, depth).map(Some)
+        }
+        (Type::Message(_) | Type::Either(..), _) => Err(malformed),
+        (ty, value) => scalar::decode(ty, value, message.name, field.name),
+    }
+}
+
+fn object(link: &'static Link, bytes: &[u8], depth: usize) -> Result<Tree, ProtobufError> {
     let mut object = Map::new();
     // A message without fields has no rows in the table.
     if let Some(inner) = link.get() {
         read(inner, bytes, &mut object, depth + 1)?;
     }
-    Ok(Some(Tree::Object(object)))
+    Ok(Tree::Object(object))
+}
+
+/// A schema, or what stands instead of it. As Go prints it: a list that has items, else the schema.
+fn either(
+    message: &'static Message,
+    field: &Field,
+    (other, link): (Other, &'static Link),
+    bytes: &[u8],
+    depth: usize,
+) -> Result<Tree, ProtobufError> {
+    let (mut schema, mut allows, mut items) = (None, false, Vec::new());
+    let mut reader = Reader::new(bytes, message.name);
+    while let Some((number, value)) = reader.field()? {
+        match (other, number, value) {
+            (Other::Bool, 1, Value::Varint(value)) => allows = value != 0,
+            (Other::Texts, 2, Value::Bytes(bytes)) => {
+                let text = std::str::from_utf8(bytes);
+                let not_text = |_| ProtobufError::NotText { message: message.name, field: field.name };
+                items.push(Tree::from(text.map_err(not_text)?));
+            }
+            (Other::Schemas, 2, Value::Bytes(bytes)) => items.push(object(link, bytes, depth)?),
+            (_, number, Value::Bytes(bytes)) if number == other.schema_number() => {
+                schema = Some(object(link, bytes, depth)?);
+            }
+            _ => {}
+        }
+    }
+    let instead = if other == Other::Bool { Tree::Bool(allows) } else { Tree::Null };
+    Ok(if items.is_empty() { schema.unwrap_or(instead) } else { Tree::Array(items) })
 }
 
 fn wrapped(

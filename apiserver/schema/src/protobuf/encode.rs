@@ -12,7 +12,7 @@
 use serde_json::Value as Tree;
 use smallvec::SmallVec;
 
-use super::message::{self, Cardinality, Field, Message, Type};
+use super::message::{self, Cardinality, Field, Link, Message, Other, Type};
 use super::text::{Cursor, NotJson};
 use super::wire::{put_bytes, put_number, put_varint};
 use super::{ProtobufError, scalar};
@@ -122,10 +122,14 @@ impl Writer<'_, '_> {
         while self.text.more(b'}')? {
             let start = begin(self.out, field.number);
             put_bytes(self.out, 1, &self.text.key()?);
-            if field.cardinality == Cardinality::MapOfWrappedLists && self.text.peek() == b'[' {
-                self.wrapped(field, 2)?;
-            } else {
-                self.single(field, 2)?;
+            match (field.ty, self.text.peek()) {
+                (_, b'[') if field.cardinality == Cardinality::MapOfWrappedLists => self.wrapped(field, 2)?,
+                // An entry has a value, a time that was never set among them.
+                (Type::Time | Type::MicroTime, b'n') => {
+                    self.text.raw()?;
+                    put_bytes(self.out, 2, b"");
+                }
+                _ => self.single(field, 2)?,
             }
             end(self.out, start);
         }
@@ -133,9 +137,43 @@ impl Writer<'_, '_> {
     }
 
     fn single(&mut self, field: &'static Field, number: u32) -> Result<(), NotJson> {
-        let Type::Message(link) = field.ty else {
-            return scalar::encode(self.out, number, field.ty, &mut self.text);
+        let link = match field.ty {
+            Type::Message(link) => link,
+            Type::Either(other, link) => return self.either(other, link, number),
+            ty => return scalar::encode(self.out, number, ty, &mut self.text),
         };
+        self.message(link, number)
+    }
+
+    /// A schema, or what stands instead of it.
+    fn either(&mut self, other: Other, link: &'static Link, number: u32) -> Result<(), NotJson> {
+        let start = begin(self.out, number);
+        match (other, self.text.peek()) {
+            (Other::Bool, b'{') => {
+                put_number(self.out, 1, 1);
+                self.message(link, other.schema_number())?;
+            }
+            (_, b'{') => self.message(link, other.schema_number())?,
+            (Other::Bool, b't' | b'f') => {
+                let allows = self.text.scalar()? == "true";
+                put_number(self.out, 1, u64::from(allows));
+            }
+            (Other::Schemas | Other::Texts, b'[') => {
+                self.text.expect(b'[')?;
+                while self.text.more(b']')? {
+                    match (other, self.text.peek()) {
+                        (Other::Texts, b'"') => put_bytes(self.out, 2, &self.text.string()?),
+                        _ => self.message(link, 2)?,
+                    }
+                }
+            }
+            _ => drop(self.text.raw()?),
+        }
+        end(self.out, start);
+        Ok(())
+    }
+
+    fn message(&mut self, link: &'static Link, number: u32) -> Result<(), NotJson> {
         if self.text.peek() != b'{' {
             return self.text.raw().map(drop);
         }
@@ -219,7 +257,7 @@ fn unset(field: &Field) -> Box<[u8]> {
         }
         Type::IntOrString => scalar::put_int_or_string(&mut out, field.number, scalar::Amount::Number(0)),
         Type::Quantity => scalar::put_quantity(&mut out, field.number, b"0"),
-        Type::Bytes | Type::Double | Type::RawJson => {}
+        Type::Bytes | Type::Double | Type::RawJson | Type::Either(..) => {}
     }
     out.into()
 }

@@ -96,7 +96,27 @@ pub(super) enum Type {
     MicroTime,
     /// A message whose field 1 holds JSON text.
     RawJson,
+    /// A message that is either a schema (the link) or something else: parts of custom resource schemas.
+    Either(Other, &'static Link),
     Message(&'static Link),
+}
+
+/// What stands instead of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Other {
+    /// Field 1, always written; the schema is field 2.
+    Bool,
+    /// Schemas, field 2; the one schema is field 1.
+    Schemas,
+    /// Texts, field 2; the schema is field 1.
+    Texts,
+}
+
+impl Other {
+    /// Number of the schema's field.
+    pub(super) fn schema_number(self) -> u32 {
+        if self == Other::Bool { 2 } else { 1 }
+    }
 }
 
 /// A message by name, looked up when it is first needed: messages may contain themselves.
@@ -179,6 +199,15 @@ fn typed(text: &'static str) -> (Cardinality, Type) {
 }
 
 fn scalar(text: &'static str) -> Type {
+    const EITHER: &str = "k8s.io.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+    // Fields live as long as the program, and so do their links.
+    let link = |name| -> &'static Link { Box::leak(Box::new(Link { name, message: OnceLock::new() })) };
+    match text.strip_prefix(EITHER) {
+        Some("OrBool") => return Type::Either(Other::Bool, link(EITHER)),
+        Some("OrArray") => return Type::Either(Other::Schemas, link(EITHER)),
+        Some("OrStringArray") => return Type::Either(Other::Texts, link(EITHER)),
+        _ => {}
+    }
     match text {
         "string" => Type::String,
         "bytes" => Type::Bytes,
@@ -193,7 +222,6 @@ fn scalar(text: &'static str) -> Type {
         "k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1"
         | "k8s.io.apimachinery.pkg.runtime.RawExtension"
         | "k8s.io.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON" => Type::RawJson,
-        // Fields live as long as the program, and so do their links.
-        name => Type::Message(Box::leak(Box::new(Link { name, message: OnceLock::new() }))),
+        name => Type::Message(link(name)),
     }
 }
