@@ -9,6 +9,7 @@
 pub mod scheduler;
 
 mod aggregation;
+mod bootstrap;
 mod catalog;
 mod certificates;
 mod deployment;
@@ -76,11 +77,16 @@ pub enum Controller {
     StorageProtection,
     /// Binds claims to volumes.
     VolumeBinder,
+    /// Signs what new nodes are told about the cluster.
+    BootstrapSigner,
+    /// Deletes bootstrap tokens whose time is over.
+    TokenCleaner,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 16] = [
+    pub const ALL: [Controller; 18] = [
+    pub const ALL: [Controller; 18] = [
         Controller::Namespace,
         Controller::ServiceAccount,
         Controller::RootCa,
@@ -97,6 +103,8 @@ impl Controller {
         Controller::ResourceQuota,
         Controller::StorageProtection,
         Controller::VolumeBinder,
+        Controller::BootstrapSigner,
+        Controller::TokenCleaner,
     ];
 }
 
@@ -173,6 +181,14 @@ fn start(
     if wanted(Controller::ClusterRoleAggregation) {
         aggregation::start(&mut house);
     }
+    if wanted(Controller::GarbageCollector) {
+        garbage::start(&mut house, emptied);
+    }
+    let parts = bootstrap::Parts {
+        signer: wanted(Controller::BootstrapSigner),
+        cleaner: wanted(Controller::TokenCleaner),
+    };
+    bootstrap::start(&mut house, parts);
     let pods = Cache::<views::Pod>::new();
     let freed = if wanted(Controller::ResourceQuota) {
         quota::start(&mut house, &pods)

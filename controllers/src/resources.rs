@@ -17,6 +17,7 @@ pub(crate) static ATTRIBUTES_CLASSES: Resource =
 pub(crate) static SERVICES: Resource = Resource::namespaced("", "v1", "services", "Service");
 pub(crate) static ENDPOINTS: Resource = Resource::namespaced("", "v1", "endpoints", "Endpoints");
 pub(crate) static CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+pub(crate) static SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
 pub(crate) static CLUSTER_ROLES: Resource =
     Resource::cluster("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole");
 pub(crate) static SERVICE_ACCOUNTS: Resource =
