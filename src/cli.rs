@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::failure::{Code, Failure};
 use crate::local;
 
+mod access;
 mod audit;
 mod dev;
 mod server;

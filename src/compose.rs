@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::authn::Anonymous;
 use access::pki::{Authority, Identity, Kubeconfig, Material, kubeconfig, serving_names};
 use access::seal::{Keyring, SystemRandom};
 use access::tokens::Signer;
-use access::{UserInfo, groups, users};
-use apiserver::{ApiServer, Config, Kubelet, Tls};
+use access::{Mode, UserInfo, groups, users};
+use apiserver::{ApiServer, Config, Kubelet, Remotes, Tls};
 use raft_store::{Options, Seams, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -57,8 +58,41 @@ pub struct ServerConfig {
     pub node: Option<Node>,
     /// Names of the serving certificate besides those every cluster has.
     pub extra_names: Vec<String>,
+    /// Who may come in, and who decides what they may do.
+    pub access: Access,
+    /// What the administrator's certificate says.
+    pub administrator: Administrator,
     /// How it meets other servers; `None` for one that stays alone. Needs a data directory.
     pub peers: Option<PeersConfig>,
+}
+
+/// Who may come in, and who decides what they may do.
+pub struct Access {
+    /// Who may come in without a credential.
+    pub anonymous: Anonymous,
+    /// Who knows tokens that are none of ours.
+    pub remotes: Remotes,
+    /// Who decides.
+    pub authorizers: Vec<Mode>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            anonymous: Anonymous::default(),
+            remotes: Remotes::default(),
+            authorizers: Mode::DEFAULT.to_vec(),
+        }
+    }
+}
+
+/// Where the administrator's rights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Administrator {
+    /// `system:masters`, whom no role limits: clusters that are made to be thrown away.
+    Privileged,
+    /// A group bound to cluster-admin, which can be taken away again.
+    ByRole,
 }
 
 /// A running server.
@@ -97,7 +131,8 @@ impl Server {
             _ => None,
         };
         let store = open_store(config.data_dir.as_deref(), peers.as_ref()).await?;
-        let mut api_config = api_config(&config, &material)?;
+        let access = std::mem::take(&mut config.access);
+        let mut api_config = api_config(&config, &material, access)?;
         api_config.audit = config.audit.open(config.data_dir.as_deref())?;
         api_config.advertised = peers::advertised(&store, config.advertise);
         let peering = CancellationToken::new();
@@ -222,7 +257,11 @@ fn material(config: &ServerConfig) -> Result<Material, Failure> {
     let mut own: Vec<String> = config.extra_names.clone();
     own.extend([config.advertise.to_string(), config.public.ip().to_string()]);
     own.extend(config.node.as_ref().map(|node| node.name.clone()));
-    let identity = Identity::privileged(serving_names(FIRST_SERVICE_ADDRESS, DOMAIN, &own));
+    let names = serving_names(FIRST_SERVICE_ADDRESS, DOMAIN, &own);
+    let identity = match config.administrator {
+        Administrator::Privileged => Identity::privileged(names),
+        Administrator::ByRole => Identity::installed(names),
+    };
     let now = jiff::Timestamp::now();
     match &config.data_dir {
         Some(dir) => Material::load_or_create(&dir.join("pki"), &identity, now),
@@ -231,7 +270,7 @@ fn material(config: &ServerConfig) -> Result<Material, Failure> {
     .step("cannot prepare the certificates")
 }
 
-fn api_config(config: &ServerConfig, material: &Material) -> Result<Config, Failure> {
+fn api_config(config: &ServerConfig, material: &Material, allowed: Access) -> Result<Config, Failure> {
     let (signer, keyring) = match &config.data_dir {
         Some(dir) => (
             Signer::load_or_generate(&dir.join("pki/service-account.key"))
@@ -258,6 +297,13 @@ fn api_config(config: &ServerConfig, material: &Material) -> Result<Config, Fail
     api.port = if config.node.is_some() { 6443 } else { config.public.port() };
     VERSION.clone_into(&mut api.version);
     api.authority_pem = material.authority.certificate_pem();
+    api.anonymous = allowed.anonymous;
+    api.remotes = allowed.remotes;
+    api.authorizers = allowed.authorizers;
+    if config.administrator == Administrator::ByRole {
+        let url = format!("https://{}", config.public);
+        api.bootstrap_objects = access::bootstrap::installed(&url, &api.authority_pem);
+    }
     Ok(api)
 }
 

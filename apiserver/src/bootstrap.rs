@@ -41,6 +41,7 @@ pub(crate) async fn run(server: &Arc<Inner>) {
     let mut objects = access::bootstrap::objects();
     objects.push(authentication_config(server));
     objects.extend(kubernetes_service(server));
+    objects.extend(server.config.bootstrap_objects.iter().cloned());
     objects.extend(kinds::scheduling::priorityclass::system_objects());
     objects.extend(flow_objects());
     let addresses = missing_addresses(server).await;

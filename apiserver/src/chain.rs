@@ -122,7 +122,7 @@ async fn checked(
 
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Unknown);
     warn_of_blanks(&parts.headers, &warnings);
-    let user = identity::authenticate(&server, &caller, &parts.headers);
+    let user = identity::authenticate(&server, &caller, &parts.headers, &path).await;
     let peer = parts.extensions.get::<Peer>().copied();
     seen.is_from(user.as_ref().unwrap_or(&UserInfo::default()), &info, &parts.uri, &parts.headers, peer);
     let user = user?;
@@ -217,7 +217,7 @@ fn deadline(query: &Query, long_running: bool) -> ApiResult<Option<Duration>> {
 }
 
 /// Reads `1h2m3.5s`.
-fn go_duration(text: &str) -> Option<Duration> {
+pub fn go_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

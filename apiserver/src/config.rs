@@ -1,6 +1,9 @@
 //! What a server is started with. Facts only.
 
 use crate::audit::Audit;
+use crate::identity::Remotes;
+use access::Tree;
+use access::authn::Anonymous;
 use access::seal::Keyring;
 use access::tokens::Signer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -53,6 +56,14 @@ pub struct Config {
     pub authority_pem: String,
     /// Where requests are recorded; `None` records nothing.
     pub audit: Option<Audit>,
+    /// Who may come in without a credential.
+    pub anonymous: Anonymous,
+    /// Who knows tokens that are none of ours.
+    pub remotes: Remotes,
+    /// Who decides what they may do, in this order; `system:masters` are not asked about.
+    pub authorizers: Vec<access::Mode>,
+    /// Objects the cluster has from its first minute besides those every cluster has.
+    pub bootstrap_objects: Vec<Tree>,
     /// What is answered under [`OWN_PAGES`], if anything.
     pub own_pages: Option<OwnPages>,
 }
@@ -79,6 +90,10 @@ impl Config {
             node_ports: (30000, 32767),
             advertised: Arc::new(Vec::new),
             audit: None,
+            anonymous: Anonymous::default(),
+            remotes: Remotes::default(),
+            authorizers: access::Mode::DEFAULT.to_vec(),
+            bootstrap_objects: Vec::new(),
             own_pages: None,
             port: 6443,
             version: "v1.36.1+kontiki.0.1.0".to_owned(),

@@ -22,6 +22,7 @@ mod context;
 mod discovery;
 mod empties;
 mod expiry;
+mod files;
 mod forms;
 mod frames;
 mod identity;
@@ -52,7 +53,10 @@ mod yaml;
 mod reads;
 
 pub use audit::{Audit, AuditError, AuditLimits};
+pub use chain::go_duration;
 pub use config::{Advertised, Config, Kubelet, OWN_PAGES, OwnPages, Tls};
 pub use context::Fence;
+pub use files::{FileError, read_authentication, read_authorizers};
+pub use identity::{Remotes, RemotesError, TokenWebhook};
 pub use local::Local;
 pub use server::{ApiServer, ServeError};

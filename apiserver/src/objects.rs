@@ -52,6 +52,23 @@ impl Objects<'_> {
         entries.filter_map(|entry| self.codec.tree(kind, entry, entry.revision).ok()).collect()
     }
 
+    /// The storage driver of a volume of a pod: its own, or that of the claim's volume.
+    fn driver(&self, pod: &Tree, volume: &Tree) -> Option<String> {
+        let text = |tree: &Tree| tree.as_str().map(str::to_owned);
+        if let Some(driver) = text(&volume["csi"]["driver"]) {
+            return Some(driver);
+        }
+        let (namespace, pod_name) = (text(&pod["metadata"]["namespace"])?, text(&pod["metadata"]["name"])?);
+        let own = || {
+            let name = volume["ephemeral"].is_object().then(|| text(&volume["name"])).flatten();
+            name.map(|name| format!("{pod_name}-{name}"))
+        };
+        let claim = text(&volume["persistentVolumeClaim"]["claimName"]).or_else(own)?;
+        let claim = self.core("persistentvolumeclaims", &namespace, &claim)?;
+        let volume = self.core("persistentvolumes", "", claim["spec"]["volumeName"].as_str()?)?;
+        text(&volume["spec"]["csi"]["driver"])
+    }
+
     fn stored(&self, plural: &str, namespace: &str, name: &str) -> Option<Stored> {
         self.core(plural, namespace, name).map(|tree| Stored::of(&tree))
     }
@@ -72,6 +89,12 @@ impl BoundObjects for Objects<'_> {
 
     fn node(&self, name: &str) -> Option<Stored> {
         self.stored("nodes", "", name)
+    }
+}
+
+impl access::authn::Objects for Objects<'_> {
+    fn bootstrap_secret(&self, name: &str) -> Option<Tree> {
+        self.core("secrets", access::authn::BOOTSTRAP_NAMESPACE, name)
     }
 }
 
@@ -106,9 +129,15 @@ impl restriction::Objects for Restricted<'_> {
         self.objects.core("nodes", "", name)
     }
 
-    fn driver_audiences(&self, _pod: &Tree) -> Vec<String> {
-        // Storage drivers are not served yet, so no pod uses one.
-        Vec::new()
+    fn driver_audiences(&self, pod: &Tree) -> Vec<String> {
+        let volumes = pod["spec"]["volumes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let drivers = volumes.iter().filter_map(|volume| self.objects.driver(pod, volume));
+        let wanted = drivers.filter_map(|name| {
+            let driver = self.objects.get("storage.k8s.io", "csidrivers", "", &name)?;
+            driver["spec"]["tokenRequests"].as_array().cloned()
+        });
+        let audience = |request: Tree| request["audience"].as_str().map(str::to_owned);
+        wanted.flatten().filter_map(audience).collect()
     }
 
     fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Decision {

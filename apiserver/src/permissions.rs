@@ -4,26 +4,36 @@
 
 use crate::catalog::{self, Kind};
 use crate::codec::Codec;
-use access::Authorizer;
 use access::node::Relations;
 use access::rbac::Index;
+use access::{Authorizer, Mode};
 use arc_swap::ArcSwap;
 use mvcc::{ChangeKind, Interest, Revision};
 use raft_store::{Store, Watcher};
 use std::sync::{Arc, Mutex};
 
 /// One pinned view of who may do what.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Snapshot {
     revision: Revision,
+    modes: Arc<[Mode]>,
     roles: Index,
     relations: Relations,
 }
 
 impl Snapshot {
+    fn empty(modes: Arc<[Mode]>) -> Self {
+        Self {
+            modes,
+            revision: Revision::default(),
+            roles: Index::default(),
+            relations: Relations::default(),
+        }
+    }
+
     /// The chain of authorizers over this view.
     pub(crate) fn authorizer(&self) -> Authorizer<'_> {
-        Authorizer::new(&self.roles, &self.relations)
+        Authorizer::new(&self.roles, &self.relations).with_modes(&self.modes)
     }
 
     /// Roles and bindings.
@@ -43,21 +53,24 @@ struct Feed {
     watcher: Option<Watcher>,
 }
 
-/// What the authorizers look at.
-const FOLLOWED: [(&str, &str); 5] = [
+/// What the authorizers look at; what is not served is not followed.
+const FOLLOWED: [(&str, &str); 8] = [
     ("rbac.authorization.k8s.io", "clusterroles"),
     ("rbac.authorization.k8s.io", "roles"),
     ("rbac.authorization.k8s.io", "clusterrolebindings"),
     ("rbac.authorization.k8s.io", "rolebindings"),
     ("", "pods"),
+    ("", "persistentvolumes"),
+    ("storage.k8s.io", "volumeattachments"),
+    ("resource.k8s.io", "resourceslices"),
 ];
 
 impl Permissions {
     /// Nothing known yet; the first look reads everything.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(modes: Vec<Mode>) -> Self {
         let kinds = FOLLOWED.iter().filter_map(|(group, plural)| catalog::find(group, "v1", plural));
         let feeds = kinds.map(|kind| Feed { kind, watcher: None }).collect();
-        Self { current: ArcSwap::default(), feeds: Mutex::new(feeds) }
+        Self { current: ArcSwap::from_pointee(Snapshot::empty(modes.into())), feeds: Mutex::new(feeds) }
     }
 
     /// The view that holds everything applied so far.
@@ -71,7 +84,7 @@ impl Permissions {
         let mut next = Snapshot::clone(&self.current.load());
         // A feed that was cut off may have missed deletions: forget everything and read all again.
         if feeds.iter_mut().any(|feed| !feed.drain(store, codec, &mut next)) {
-            next = Snapshot::default();
+            next = Snapshot::empty(next.modes.clone());
             for feed in feeds.iter_mut() {
                 feed.watcher = None;
                 feed.drain(store, codec, &mut next);
@@ -121,11 +134,11 @@ impl Feed {
             return;
         }
         let Ok(tree) = codec.tree(self.kind, entry, entry.revision) else { return };
-        match (self.kind.resource.plural.as_str(), present) {
-            ("pods", true) => into.relations.upsert(&tree),
-            ("pods", false) => into.relations.remove(&tree),
-            (_, true) => drop(into.roles.upsert(&tree)),
-            (_, false) => drop(into.roles.remove(&tree)),
+        match (self.kind.resource.group.as_str(), present) {
+            ("rbac.authorization.k8s.io", true) => drop(into.roles.upsert(&tree)),
+            ("rbac.authorization.k8s.io", false) => drop(into.roles.remove(&tree)),
+            (_, true) => into.relations.upsert(&tree),
+            (_, false) => into.relations.remove(&tree),
         }
     }
 }

@@ -40,11 +40,11 @@ pub(crate) async fn serve(context: &Context, kind: &'static Kind, bytes: Bytes) 
         let (word, group) = kind.strategy.error_kind();
         return Err(ApiError::invalid(group, word, "", &errors));
     }
-    answer(context, kind, &mut review);
+    answer(context, kind, &mut review).await;
     context.show(kind, accepted, 201, Content::Tree(&review))
 }
 
-fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
+async fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
     let server = &context.server;
     let permissions = server.permissions.snapshot(&server.store, &server.codec);
     let status = match kind.resource.plural.as_str() {
@@ -54,7 +54,8 @@ fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
             let audiences: Vec<String> =
                 tree::strings_at(review, "spec.audiences").into_iter().map(str::to_owned).collect();
             let token = tree::str_at(review, "spec.token");
-            server.identities.authenticator().review(token, &audiences, context.now, &objects)
+            let identified = server.identities.identify(token, &audiences, context.now, &objects).await;
+            access::authn::review_status(identified)
         }
         "selfsubjectreviews" => {
             review["metadata"]["creationTimestamp"] = json!(crate::clock::seconds(context.now));

@@ -106,9 +106,11 @@ impl ApiServer {
     }
 
     /// A server with its own clock and randomness.
-    pub fn with_seams(config: Config, store: Store, seams: Seams) -> Self {
+    pub fn with_seams(mut config: Config, store: Store, seams: Seams) -> Self {
         let codec = Codec::new(config.keyring.clone());
-        let identities = Identities::new(config.signer.clone());
+        let remotes = std::mem::take(&mut config.remotes);
+        let identities = Identities::new(config.signer.clone(), config.anonymous.clone(), remotes);
+        let authorizers = config.authorizers.clone();
         let agents = Agents::new(config.kubelet.as_ref());
         let inner = Inner {
             agents,
@@ -119,7 +121,7 @@ impl ApiServer {
             seams,
             forms: forms::none_yet(),
             frames: frames::none_yet(),
-            permissions: Permissions::new(),
+            permissions: Permissions::new(authorizers),
             metrics: Metrics::default(),
             turns: Turns::default(),
             ages: Ages::default(),
@@ -137,6 +139,7 @@ impl ApiServer {
             tokio::spawn(expiry::run(self.inner.clone()));
             tokio::spawn(ages::keep(self.inner.clone()));
             tokio::spawn(keep_flow_objects(self.inner.clone()));
+            self.inner.identities.start(&self.inner.stopping);
         }
     }
 

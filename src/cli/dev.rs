@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::access::AccessFlags;
 use super::answer;
 use super::audit::AuditFlags;
-use crate::compose::{Server, ServerConfig, tokio_runtime};
+use crate::compose::{Administrator, Server, ServerConfig, tokio_runtime};
 use crate::failure::{Code, Failure, Step};
 
 /// Flags of `kontiki dev`.
@@ -25,6 +26,8 @@ pub(super) struct Dev {
     kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     audit: AuditFlags,
+    #[command(flatten)]
+    access: AccessFlags,
 }
 
 impl Dev {
@@ -48,6 +51,8 @@ impl Dev {
             audit: self.audit.options(),
             node: None,
             extra_names: Vec::new(),
+            access: self.access.read()?,
+            administrator: Administrator::Privileged,
             peers: None,
         };
         tokio_runtime()?.block_on(async {

@@ -7,9 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use netproxy::ProxyMode;
 
+use super::access::AccessFlags;
 use super::answer;
 use super::audit::AuditFlags;
-use crate::compose::{Join, Node, PeersConfig, Server as Running, ServerConfig, tokio_runtime};
+use crate::compose::{
+    Administrator, Join, Node, PeersConfig, Server as Running, ServerConfig, tokio_runtime,
+};
 use crate::failure::{Code, Failure, Step};
 
 /// How long the node may take before the server gives up starting.
@@ -62,6 +65,8 @@ pub(super) struct Server {
     peer_port: u16,
     #[command(flatten)]
     audit: AuditFlags,
+    #[command(flatten)]
+    access: AccessFlags,
 }
 
 impl Server {
@@ -91,6 +96,8 @@ impl Server {
             node,
             listeners: vec![listener],
             extra_names: self.tls_san.clone(),
+            access: self.access.read()?,
+            administrator: Administrator::ByRole,
             peers: Some(peers),
         };
         tokio_runtime()?.block_on(async {

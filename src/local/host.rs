@@ -76,6 +76,8 @@ impl HostProcess {
                 context: format!("kontiki-{}", cluster.name),
                 node: Some(node(host, self.proxy_mode)),
                 extra_names: Vec::new(),
+                access: compose::Access::default(),
+                administrator: compose::Administrator::Privileged,
                 peers: None,
             };
             let server = compose::Server::start(config).await?;

@@ -60,6 +60,11 @@ pub fn aggregate(errors: &[String]) -> String {
     }
 }
 
+/// A time as Go prints it.
+pub fn time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S%.f +0000 UTC").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +75,7 @@ mod tests {
         assert_eq!(quote_list(&["a", "b"]), r#"["a" "b"]"#);
         assert_eq!(quote_list::<&str>(&[]), "[]");
         assert_eq!(literal_list(&["g"]), r#"[]string{"g"}"#);
+        assert_eq!(time(jiff::Timestamp::UNIX_EPOCH), "1970-01-01 00:00:00 +0000 UTC");
         assert_eq!(aggregate(&["a".into(), "b".into(), "a".into()]), "[a, b]");
     }
 }

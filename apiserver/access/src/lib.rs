@@ -7,6 +7,7 @@
 //! and traits, time and randomness as arguments.
 
 pub mod authn;
+mod authorization;
 pub mod bootstrap;
 mod chain;
 pub mod go;
@@ -18,7 +19,8 @@ pub mod seal;
 pub mod tokens;
 mod user;
 
-pub use chain::Authorizer;
+pub use authorization::authorizers;
+pub use chain::{Authorizer, Mode};
 pub use user::{UserInfo, groups, users};
 
 /// One Kubernetes object as a JSON tree.

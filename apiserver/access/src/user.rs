@@ -18,7 +18,7 @@ pub mod groups {
     /// All service accounts.
     pub const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
     /// Administrators of an installed server, bound to cluster-admin.
-    pub const CLUSTER_ADMINS: &str = "kubeadm:cluster-admins";
+    pub const CLUSTER_ADMINS: &str = "kontiki:cluster-admins";
 }
 
 /// User names with a fixed meaning.

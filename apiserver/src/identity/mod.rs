@@ -1,5 +1,14 @@
 //! Who a request comes from and whom it acts for. Decides identity only; the
-//! rules are in the access crate.
+//! rules are in the access crate. What others must be asked for, keys of
+//! issuers and reviews of tokens, is fetched here.
+
+mod https;
+mod issuer;
+mod remote_config;
+mod remotes;
+mod webhook;
+
+pub use remotes::{Remotes, RemotesError, TokenWebhook};
 
 use crate::context::Context;
 use crate::objects::Objects;
@@ -7,11 +16,14 @@ use crate::permissions::Snapshot;
 use crate::server::Inner;
 use crate::status::{ApiError, ApiResult};
 use access::UserInfo;
-use access::authn::{self, Credentials, impersonation};
+use access::authn::{self, Anonymous, Bearer, Credentials, Identified, Unauthorized, impersonation};
 use access::rbac::Attributes;
 use access::tokens::{DEFAULT_ISSUER, Signer, Verifier};
 use http::HeaderMap;
+use jiff::Timestamp;
+use remotes::Question;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Where a request came in; put into its extensions by the transport.
 #[derive(Clone)]
@@ -40,39 +52,89 @@ impl Caller {
 pub(crate) struct Identities {
     authenticator: authn::Authenticator,
     impersonation: impersonation::Impersonation,
+    remotes: Remotes,
 }
 
 impl Identities {
-    pub(crate) fn new(signer: Signer) -> Self {
+    pub(crate) fn new(signer: Signer, anonymous: Anonymous, remotes: Remotes) -> Self {
         let verifier = Verifier::new(signer, DEFAULT_ISSUER, &[DEFAULT_ISSUER.to_owned()]);
         Self {
-            authenticator: authn::Authenticator::new(verifier),
+            authenticator: authn::Authenticator::new(verifier, anonymous),
             impersonation: impersonation::Impersonation::default(),
+            remotes,
         }
     }
 
-    /// The authenticator, for reviews of tokens.
-    pub(crate) fn authenticator(&self) -> &authn::Authenticator {
-        &self.authenticator
+    /// Begins to fetch the keys of other issuers.
+    pub(crate) fn start(&self, stopping: &CancellationToken) {
+        self.remotes.start(stopping);
+    }
+
+    /// Whom a token names, or what everybody who was asked says against it.
+    pub(crate) async fn identify(
+        &self,
+        token: &str,
+        audiences: &[String],
+        now: Timestamp,
+        objects: &Objects<'_>,
+    ) -> Result<Identified, Vec<String>> {
+        match self.authenticator.identify(token, audiences, now, objects) {
+            Ok(identified) => Ok(identified),
+            Err(error) => {
+                let others = self.ask_remotes(token, audiences, now).await;
+                others.map_err(|errors| [error.to_string()].into_iter().chain(errors).collect())
+            }
+        }
+    }
+
+    /// For a token that is none of ours.
+    async fn ask_remotes(
+        &self,
+        token: &str,
+        audiences: &[String],
+        now: Timestamp,
+    ) -> Result<Identified, Vec<String>> {
+        let question = Question {
+            token,
+            wanted: audiences,
+            own: &self.authenticator.agnostic(&[]),
+            common: &self.authenticator.agnostic(audiences),
+        };
+        self.remotes.identify(question, now).await
     }
 }
 
 /// The user of a request before impersonation.
-pub(crate) fn authenticate(server: &Inner, caller: &Caller, headers: &HeaderMap) -> ApiResult<UserInfo> {
+pub(crate) async fn authenticate(
+    server: &Inner,
+    caller: &Caller,
+    headers: &HeaderMap,
+    path: &str,
+) -> ApiResult<UserInfo> {
     match caller {
         Caller::Known(user) => return Ok(UserInfo::clone(user)),
         Caller::Unreadable => return Err(ApiError::Unauthorized),
         Caller::Unknown => {}
     }
-    let view = server.store.view();
-    let objects = Objects { codec: &server.codec, view: &view };
     let now = crate::clock::now(&server.seams);
-    let credentials = Credentials { certificate: None, headers };
-    server
-        .identities
-        .authenticator
-        .authenticate(credentials, now, &objects)
-        .map_err(|_| ApiError::Unauthorized)
+    let identities = &server.identities;
+    let refused = {
+        let view = server.store.view();
+        let objects = Objects { codec: &server.codec, view: &view };
+        let credentials = Credentials { certificate: None, headers, path };
+        match identities.authenticator.authenticate(credentials, now, &objects) {
+            Ok(user) => return Ok(user),
+            Err(refused) => refused,
+        }
+    };
+    match (refused, authn::bearer(headers)) {
+        (Unauthorized::Token(_), Ok(Bearer::Token(token))) if !identities.remotes.is_empty() => {
+            // Boxed, so that what a rare path needs is not part of every request's future.
+            let identified = Box::pin(identities.ask_remotes(&token, &[], now)).await;
+            identified.map(|identified| identified.user).map_err(|_| ApiError::Unauthorized)
+        }
+        _ => Err(ApiError::Unauthorized),
+    }
 }
 
 /// The user the request acts for.

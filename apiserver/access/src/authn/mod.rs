@@ -3,13 +3,21 @@
 //! A verified client certificate comes first, then a bearer token, then nobody
 //! (`system:anonymous`, who may do what the roles of `system:unauthenticated` say: ask for
 //! health and version). A credential that is not good is refused even where nobody would pass.
+//! A token is a service account's or a bootstrap token; whoever fetches keys or asks others may
+//! know it when neither does ([`jwt`]).
 
+mod anonymous;
 mod bearer;
+mod bootstrap_token;
 mod cache;
 mod certificate;
+pub mod configuration;
 pub mod impersonation;
+pub mod jwt;
 
+pub use anonymous::Anonymous;
 pub use bearer::{Bearer, MalformedBearer, bearer, strip};
+pub use bootstrap_token::{BootstrapToken, NAMESPACE as BOOTSTRAP_NAMESPACE};
 pub use certificate::user_of_certificate;
 
 use http::HeaderMap;
@@ -29,6 +37,23 @@ pub struct Credentials<'a> {
     pub certificate: Option<&'a [u8]>,
     /// The request's headers.
     pub headers: &'a HeaderMap,
+    /// The request's path, for who may be anonymous.
+    pub path: &'a str,
+}
+
+/// A user that a token names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identified {
+    /// The user.
+    pub user: UserInfo,
+    /// The audiences both sides name.
+    pub audiences: Vec<String>,
+}
+
+/// A pinned view of what tokens are about.
+pub trait Objects: BoundObjects {
+    /// A Secret of kube-system, whole.
+    fn bootstrap_secret(&self, name: &str) -> Option<Tree>;
 }
 
 /// Why a credential is refused: the request gets 401 `Unauthorized`, whatever the reason.
@@ -43,26 +68,30 @@ pub enum Unauthorized {
     /// The certificate names nobody.
     #[error("the client certificate cannot be read")]
     Certificate,
+    /// There is no credential, and nobody in particular may not come here.
+    #[error("anonymous requests are not allowed here")]
+    Anonymous,
 }
 
 /// Finds out who a request comes from.
 pub struct Authenticator {
     verifier: Verifier,
+    anonymous: Anonymous,
     cache: Cache,
 }
 
 impl Authenticator {
     /// Accepts the tokens `verifier` does.
-    pub fn new(verifier: Verifier) -> Authenticator {
-        Authenticator { verifier, cache: Cache::default() }
+    pub fn new(verifier: Verifier, anonymous: Anonymous) -> Authenticator {
+        Authenticator { verifier, anonymous, cache: Cache::default() }
     }
 
-    /// The user of a request; `objects` is the pinned view the tokens' bound objects are looked up in.
+    /// The user of a request; `objects` is the pinned view the tokens' objects are looked up in.
     pub fn authenticate(
         &self,
         credentials: Credentials<'_>,
         now: Timestamp,
-        objects: &dyn BoundObjects,
+        objects: &dyn Objects,
     ) -> Result<UserInfo, Unauthorized> {
         if let Some(der) = credentials.certificate {
             let user = user_of_certificate(der).ok_or(Unauthorized::Certificate)?;
@@ -71,30 +100,44 @@ impl Authenticator {
             }
         }
         match bearer(credentials.headers)? {
-            Bearer::Token(token) => Ok(self.verify(&token, &[], now, objects)?.claims.user()),
-            Bearer::None => Ok(UserInfo::anonymous()),
+            Bearer::Token(token) => Ok(self.identify(&token, &[], now, objects)?.user),
+            Bearer::None if self.anonymous.allows(credentials.path) => Ok(UserInfo::anonymous()),
+            Bearer::None => Err(Unauthorized::Anonymous),
         }
     }
 
-    /// The status of a TokenReview of `token` for `audiences` (empty: the API server's own).
-    pub fn review(
+    /// Whom a token names that is good for one of `audiences` (empty: the API server's own).
+    pub fn identify(
         &self,
         token: &str,
         audiences: &[String],
         now: Timestamp,
-        objects: &dyn BoundObjects,
-    ) -> Tree {
-        match self.verify(token, audiences, now, objects) {
-            Ok(verified) => json!({
-                "authenticated": true,
-                "user": verified.claims.user().to_tree(),
-                "audiences": verified.audiences,
-            }),
-            Err(error) => {
-                let errors = [VerifyError::NotOurs.to_string(), error.to_string()];
-                json!({"user": {}, "error": go::aggregate(&errors)})
+        objects: &dyn Objects,
+    ) -> Result<Identified, VerifyError> {
+        let error = match self.verify(token, audiences, now, objects) {
+            Ok(verified) => {
+                let Verified { claims, audiences } = verified;
+                return Ok(Identified { user: claims.user(), audiences });
             }
+            Err(error) => error,
+        };
+        let audiences = self.agnostic(audiences);
+        let bootstrapper = BootstrapToken::parse(token).filter(|_| !audiences.is_empty());
+        let user = bootstrapper.and_then(|token| {
+            let stored = objects.bootstrap_secret(&token.secret_name())?;
+            token.user(&stored, now)
+        });
+        user.map(|user| Identified { user, audiences }).ok_or(error)
+    }
+
+    /// The audiences of a token that names none, which is for the API server's own: those of them
+    /// that are asked for.
+    pub fn agnostic(&self, wanted: &[String]) -> Vec<String> {
+        let own = self.verifier.audiences();
+        if wanted.is_empty() {
+            return own.to_vec();
         }
+        wanted.iter().filter(|audience| own.contains(audience)).cloned().collect()
     }
 
     /// A remembered token saves the work of its signature, nothing else: time and what it is
@@ -104,7 +147,7 @@ impl Authenticator {
         token: &str,
         audiences: &[String],
         now: Timestamp,
-        objects: &dyn BoundObjects,
+        objects: &dyn Objects,
     ) -> Result<Verified, VerifyError> {
         let key = cache::key(token);
         let claims = match self.cache.get(&key, now) {
@@ -116,6 +159,19 @@ impl Authenticator {
             }
         };
         self.verifier.check_claims(claims, audiences, now, objects)
+    }
+}
+
+/// The status of a TokenReview.
+pub fn review_status(identified: Result<Identified, Vec<String>>) -> Tree {
+    match identified {
+        Ok(Identified { user, audiences }) => {
+            json!({"authenticated": true, "user": user.to_tree(), "audiences": audiences})
+        }
+        Err(errors) => {
+            let all: Vec<String> = [VerifyError::NotOurs.to_string()].into_iter().chain(errors).collect();
+            json!({"user": {}, "error": go::aggregate(&all)})
+        }
     }
 }
 

@@ -69,6 +69,19 @@ impl BoundObjects for Objects {
     }
 }
 
+impl super::Objects for Objects {
+    fn bootstrap_secret(&self, name: &str) -> Option<crate::Tree> {
+        let data = json!({
+            "token-id": "YWJjZGVm",
+            "token-secret": "MDEyMzQ1Njc4OWFiY2RlZg==",
+            "usage-bootstrap-authentication": "dHJ1ZQ==",
+        });
+        let secret =
+            json!({"type": "bootstrap.kubernetes.io/token", "metadata": {"name": name}, "data": data});
+        (name == "bootstrap-token-abcdef").then_some(secret)
+    }
+}
+
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
 }
@@ -91,7 +104,7 @@ fn token(audience: &str) -> (Authenticator, String) {
         warn_after: None,
     };
     let verifier = Verifier::new(Signer::with_key(key()), DEFAULT_ISSUER, &[DEFAULT_ISSUER.to_owned()]);
-    (Authenticator::new(verifier), key().sign(&claims))
+    (Authenticator::new(verifier, Anonymous::default()), key().sign(&claims))
 }
 
 #[test]
@@ -99,13 +112,16 @@ fn a_request_is_somebody_nobody_or_refused() {
     let (authenticator, token) = token(DEFAULT_ISSUER);
     let ask = |authorization: &str, seconds: i64, pod: bool| {
         let headers = headers(&[("authorization", authorization)]);
-        let credentials = Credentials { certificate: None, headers: &headers };
+        let credentials = Credentials { certificate: None, headers: &headers, path: "/api" };
         authenticator.authenticate(credentials, at(seconds), &Objects { pod }).map(|user| user.name)
     };
     let bearer = format!("Bearer {token}");
     assert_eq!(ask("", 1, true), Ok("system:anonymous".to_owned()));
     assert_eq!(ask("Basic eDp5", 1, true), Ok("system:anonymous".to_owned()));
     assert_eq!(ask("Bearer garbage", 1, true), Err(VerifyError::NotOurs.into()));
+    assert_eq!(ask("Bearer abcdef.0123456789abcdef", 1, true), Ok("system:bootstrap:abcdef".to_owned()));
+    assert_eq!(ask("Bearer abcdef.0123456789abcdee", 1, true), Err(VerifyError::NotOurs.into()));
+    assert_eq!(ask("Bearer abcdeg.0123456789abcdef", 1, true), Err(VerifyError::NotOurs.into()));
     assert_eq!(ask(&bearer, 1, true), Ok("system:serviceaccount:default:a".to_owned()));
     assert_eq!(ask(&bearer, 2, false), Err(VerifyError::Invalidated.into()), "at once, though remembered");
     assert_eq!(ask(&bearer, 3, true), Ok("system:serviceaccount:default:a".to_owned()));
@@ -118,7 +134,7 @@ fn a_certificate_comes_before_a_token() {
     let authority = crate::pki::Authority::create("kubernetes", at(0)).expect("an authority");
     let ask = |certificate: &[u8]| {
         let headers = headers(&[("authorization", "Bearer garbage")]);
-        let credentials = Credentials { certificate: Some(certificate), headers: &headers };
+        let credentials = Credentials { certificate: Some(certificate), headers: &headers, path: "/api" };
         authenticator.authenticate(credentials, at(0), &Objects { pod: true })
     };
     let admin = authority.client("kubernetes-admin", Some("system:masters"), at(0)).expect("issued");
@@ -132,13 +148,18 @@ fn a_token_review_says_who_or_why_not() {
     let (_, other) = token("b.example");
     let review = |token: &str, audiences: &[&str]| {
         let audiences: Vec<String> = audiences.iter().map(|audience| (*audience).to_owned()).collect();
-        authenticator.review(token, &audiences, at(1), &Objects { pod: true })
+        let identified = authenticator.identify(token, &audiences, at(1), &Objects { pod: true });
+        review_status(identified.map_err(|error| vec![error.to_string()]))
     };
     let good = review(&ours, &[]);
     assert_eq!(good["authenticated"], true);
     assert_eq!(good["audiences"], json!([DEFAULT_ISSUER]));
     assert_eq!(good["user"]["username"], "system:serviceaccount:default:a");
     assert_eq!(review(&other, &["b.example", "c.example"])["audiences"], json!(["b.example"]));
+    let bootstrapper = review("abcdef.0123456789abcdef", &[]);
+    assert_eq!(bootstrapper["audiences"], json!([DEFAULT_ISSUER]));
+    assert_eq!(bootstrapper["user"]["groups"], json!(["system:bootstrappers", "system:authenticated"]));
+    assert_eq!(review("abcdef.0123456789abcdef", &["b.example"])["authenticated"], json!(null));
     assert_eq!(review("garbage", &[]), json!({"user": {}, "error": "invalid bearer token"}));
     assert_eq!(
         review(&other, &[])["error"],

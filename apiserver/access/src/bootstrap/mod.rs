@@ -8,6 +8,7 @@ mod table;
 
 use std::sync::OnceLock;
 
+use base64::Engine;
 use serde_json::json;
 
 use crate::Tree;
@@ -55,8 +56,51 @@ pub fn namespaces() -> Vec<Tree> {
         .collect()
 }
 
+/// What an installed cluster has besides: its administrators' rights, and what new nodes are told about it.
+pub fn installed(server: &str, authority_pem: &str) -> Vec<Tree> {
+    let mut objects = cluster_info(server, authority_pem);
+    objects.push(cluster_admins_binding());
+    objects
+}
+
+/// `kube-public/cluster-info`, which anybody may read: where the cluster is and whom to trust. Bootstrap tokens sign it.
+fn cluster_info(server: &str, authority_pem: &str) -> Vec<Tree> {
+    const NAME: &str = "kontiki:bootstrap-signer-clusterinfo";
+    let authority = base64::engine::general_purpose::STANDARD.encode(authority_pem);
+    let kubeconfig = format!(
+        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: {server}\n  name: \"\"\ncontexts: null\ncurrent-context: \"\"\nkind: Config\nusers: null\n"
+    );
+    let metadata = |name: &str| json!({"name": name, "namespace": "kube-public"});
+    vec![
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata("cluster-info"),
+            "data": {"kubeconfig": kubeconfig},
+        }),
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": "Role",
+            "metadata": metadata(NAME),
+            "rules": [{
+                "apiGroups": [""],
+                "resourceNames": ["cluster-info"],
+                "resources": ["configmaps"],
+                "verbs": ["get"],
+            }],
+        }),
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": "RoleBinding",
+            "metadata": metadata(NAME),
+            "roleRef": {"apiGroup": GROUP, "kind": "Role", "name": NAME},
+            "subjects": [{"apiGroup": GROUP, "kind": "User", "name": crate::users::ANONYMOUS}],
+        }),
+    ]
+}
+
 /// Binds the administrators of an installed server to cluster-admin, as kubeadm does.
-pub fn cluster_admins_binding() -> Tree {
+fn cluster_admins_binding() -> Tree {
     json!({
         "apiVersion": API_VERSION,
         "kind": "ClusterRoleBinding",

@@ -147,7 +147,7 @@ impl Claims {
 }
 
 /// The issuer a payload names, unchecked.
-pub(super) fn peek_issuer(payload: &[u8]) -> Option<String> {
+pub(crate) fn peek_issuer(payload: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Issuer {
         #[serde(default)]

@@ -5,31 +5,31 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 /// A token taken apart; nothing is checked yet.
-pub(super) struct Compact<'a> {
+pub(crate) struct Compact<'a> {
     /// What is signed.
-    pub(super) signed: &'a [u8],
+    pub(crate) signed: &'a [u8],
     /// Algorithm and key.
-    pub(super) header: Header,
+    pub(crate) header: Header,
     /// The claims.
-    pub(super) payload: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
     /// Over `signed`.
-    pub(super) signature: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
 }
 
 /// The parts of a header that matter.
 #[derive(Deserialize)]
-pub(super) struct Header {
-    pub(super) alg: String,
+pub(crate) struct Header {
+    pub(crate) alg: String,
     #[serde(default)]
-    pub(super) kid: String,
+    pub(crate) kid: String,
     /// Extensions the reader must understand. We understand none.
     #[serde(default)]
-    pub(super) crit: Vec<String>,
+    pub(crate) crit: Vec<String>,
 }
 
 impl Compact<'_> {
     /// `None` when the text is no such token.
-    pub(super) fn parse(token: &str) -> Option<Compact<'_>> {
+    pub(crate) fn parse(token: &str) -> Option<Compact<'_>> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();

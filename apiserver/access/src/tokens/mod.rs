@@ -11,7 +11,9 @@ pub mod request;
 mod signer;
 mod verifier;
 
+pub(crate) use claims::peek_issuer;
 pub use claims::{BoundTo, Claims, Reference};
+pub(crate) use jws::Compact;
 pub use signer::{Key, Signer, SignerError};
 pub use verifier::{BoundObjects, Stored, Verified, Verifier, VerifyError};
 
