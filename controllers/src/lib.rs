@@ -86,7 +86,6 @@ pub enum Controller {
 impl Controller {
     /// All of them.
     pub const ALL: [Controller; 18] = [
-    pub const ALL: [Controller; 18] = [
         Controller::Namespace,
         Controller::ServiceAccount,
         Controller::RootCa,
