@@ -180,9 +180,6 @@ fn start(
     if wanted(Controller::ClusterRoleAggregation) {
         aggregation::start(&mut house);
     }
-    if wanted(Controller::GarbageCollector) {
-        garbage::start(&mut house, emptied);
-    }
     let parts = bootstrap::Parts {
         signer: wanted(Controller::BootstrapSigner),
         cleaner: wanted(Controller::TokenCleaner),
