@@ -4,12 +4,14 @@
 use crate::status::GroupResource;
 use kinds::{Resource, Strategy};
 use schema::{Schema, Tree};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
-/// Stored resources that more than one group or version serves.
-const SHARED: &[&str] = &["events"];
+/// Stored resources that more than one group or version serves, with the version of their stored bytes.
+const SHARED: &[(&str, &str)] =
+    &[("events", "v1"), ("horizontalpodautoscalers.autoscaling", "autoscaling/v2")];
 
 /// The form in which a kind's objects lie in the store.
 pub struct Stored {
@@ -96,14 +98,22 @@ pub static SUBRESOURCES: &[Sub] = &[
     sub("", "pods", "proxy", ("", "", "PodProxyOptions"), PROXY),
     sub("", "pods", "resize", ("", "", "Pod"), READ_WRITE),
     sub("", "pods", "status", ("", "", "Pod"), READ_WRITE),
+    sub("", "replicationcontrollers", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
+    sub("", "replicationcontrollers", "status", ("", "", "ReplicationController"), READ_WRITE),
     sub("", "resourcequotas", "status", ("", "", "ResourceQuota"), READ_WRITE),
     sub("", "serviceaccounts", "token", ("authentication.k8s.io", "v1", "TokenRequest"), &["create"]),
     sub("", "services", "proxy", ("", "", "ServiceProxyOptions"), PROXY),
     sub("", "services", "status", ("", "", "Service"), READ_WRITE),
+    sub("apps", "daemonsets", "status", ("", "", "DaemonSet"), READ_WRITE),
     sub("apps", "deployments", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
     sub("apps", "deployments", "status", ("", "", "Deployment"), READ_WRITE),
     sub("apps", "replicasets", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
     sub("apps", "replicasets", "status", ("", "", "ReplicaSet"), READ_WRITE),
+    sub("apps", "statefulsets", "scale", ("autoscaling", "v1", "Scale"), READ_WRITE),
+    sub("apps", "statefulsets", "status", ("", "", "StatefulSet"), READ_WRITE),
+    sub("autoscaling", "horizontalpodautoscalers", "status", ("", "", "HorizontalPodAutoscaler"), READ_WRITE),
+    sub("batch", "cronjobs", "status", ("", "", "CronJob"), READ_WRITE),
+    sub("batch", "jobs", "status", ("", "", "Job"), READ_WRITE),
     sub(
         "certificates.k8s.io",
         "certificatesigningrequests",
@@ -128,6 +138,7 @@ pub static SUBRESOURCES: &[Sub] = &[
     ),
     sub("networking.k8s.io", "ingresses", "status", ("", "", "Ingress"), READ_WRITE),
     sub("networking.k8s.io", "servicecidrs", "status", ("", "", "ServiceCIDR"), READ_WRITE),
+    sub("policy", "poddisruptionbudgets", "status", ("", "", "PodDisruptionBudget"), READ_WRITE),
     sub("resource.k8s.io", "resourceclaims", "status", ("", "", "ResourceClaim"), READ_WRITE),
     sub("storage.k8s.io", "volumeattachments", "status", ("", "", "VolumeAttachment"), READ_WRITE),
 ];
@@ -138,7 +149,7 @@ impl Kind {
         let schema = schema::kind(&resource.group, &resource.version, &resource.kind)?;
         let api_version = resource.api_version();
         let stored_version =
-            if resource.stored_as == "events" { "v1".to_owned() } else { api_version.clone() };
+            shared_version(&resource.stored_as).map_or_else(|| api_version.clone(), str::to_owned);
         let prefix = prefix(&resource.kind, &stored_version);
         let subresources = SUBRESOURCES
             .iter()
@@ -165,7 +176,7 @@ impl Kind {
 
     /// The same objects as other groups and versions serve them.
     pub fn other_versions(&self) -> impl Iterator<Item = &'static Kind> {
-        let kinds = if SHARED.contains(&&*self.stored_as) { all() } else { &[] };
+        let kinds = if shared_version(&self.stored_as).is_some() { all() } else { &[] };
         kinds.iter().filter(|kind| kind.stored_as == self.stored_as && kind.api_version != self.api_version)
     }
 
@@ -191,6 +202,11 @@ impl Kind {
     pub fn is_stored(&self) -> bool {
         self.has_verb("get")
     }
+}
+
+/// The version in which a shared resource is stored.
+fn shared_version(stored_as: &str) -> Option<&'static str> {
+    SHARED.iter().find(|(name, _)| *name == stored_as).map(|(_, version)| *version)
 }
 
 /// What an object's bytes start with, up to the metadata object.
@@ -241,7 +257,9 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
             groups.push(group);
         }
     }
-    groups.sort_by_key(|(group, _)| (std::cmp::Reverse(priority(group)), group.clone()));
+    groups.sort_by_key(|(group, version)| {
+        (Reverse(priority(group)), group.clone(), Reverse(version_rank(version)), version.clone())
+    });
     Catalog { kinds, index, groups }
 });
 
@@ -273,6 +291,22 @@ fn priority(group: &str) -> u32 {
     }
 }
 
+/// Rank of a version in its group; higher comes first, and the highest is preferred: stable versions before betas before
+/// alphas, and of each the later ones first.
+fn version_rank(version: &str) -> (u8, u32, u32) {
+    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (major, stage) = rest.split_at(digits);
+    let major = major.parse().unwrap_or(0);
+    let minor = |word: &str| stage.strip_prefix(word).map(|minor| minor.parse().unwrap_or(0));
+    match (stage, minor("beta"), minor("alpha")) {
+        ("", ..) => (3, major, 0),
+        (_, Some(minor), _) => (2, major, minor),
+        (_, _, Some(minor)) => (1, major, minor),
+        _ => (0, major, 0),
+    }
+}
+
 /// The served resource at a path.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
     CATALOG.index.get(&path(group, version, plural)).map(|&at| &CATALOG.kinds[at])
@@ -283,7 +317,8 @@ pub fn all() -> &'static [Kind] {
     &CATALOG.kinds
 }
 
-/// Served groups with their versions, in discovery order; core is `("", "v1")`.
+/// Served groups with each of their versions, in discovery order; core is `("", "v1")`. The first version of a group is the
+/// preferred one.
 pub fn groups() -> &'static [(String, String)] {
     &CATALOG.groups
 }
@@ -298,5 +333,26 @@ pub fn go_package(group: &str) -> &str {
     match group {
         "" | "events.k8s.io" => "core",
         group => group.split('.').next().unwrap_or(group),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stable_and_later_versions_come_first() {
+        let mut versions = ["v1beta1", "v1", "v2alpha1", "v2", "v1beta2", "x"];
+        versions.sort_by_key(|version| Reverse(version_rank(version)));
+        assert_eq!(versions, ["v2", "v1", "v1beta2", "v1beta1", "v2alpha1", "x"]);
+    }
+
+    #[test]
+    fn versions_of_one_storage_know_each_other() {
+        let kind = find("autoscaling", "v1", "horizontalpodautoscalers").expect("served");
+        let others: Vec<&str> = kind.other_versions().map(|other| other.api_version.as_str()).collect();
+        assert_eq!(others, ["autoscaling/v2"]);
+        assert!(kind.converts);
+        assert_eq!(&*kind.stored.api_version, "autoscaling/v2");
     }
 }

@@ -167,7 +167,7 @@ impl Codec {
     /// Writes the metadata object's JSON, resourceVersion included.
     pub fn write_metadata(&self, kind: &Kind, content: Content<'_>, out: &mut Vec<u8>) -> ApiResult<()> {
         match content {
-            Content::Entry(entry, revision) if entry.object.sealing.is_none() => {
+            Content::Entry(entry, revision) if entry.object.sealing.is_none() && !kind.converts => {
                 let (at, end) = (entry.object.revision_at as usize, entry.object.metadata.end as usize);
                 out.push(b'{');
                 write_revision(revision, out);

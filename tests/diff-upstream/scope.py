@@ -13,6 +13,8 @@ SERVED = {
     'storage.k8s.io/volumeattachments', 'storage.k8s.io/volumeattributesclasses',
     '/events', '/podtemplates', 'events.k8s.io/events', 'discovery.k8s.io/endpointslices',
     'coordination.k8s.io/leases', 'apps/deployments', 'apps/replicasets',
+    'apps/statefulsets', 'apps/daemonsets', 'apps/controllerrevisions', '/replicationcontrollers', 'batch/jobs',
+    'batch/cronjobs', 'autoscaling/horizontalpodautoscalers', 'policy/poddisruptionbudgets',
     'rbac.authorization.k8s.io/roles', 'rbac.authorization.k8s.io/clusterroles',
     'rbac.authorization.k8s.io/rolebindings', 'rbac.authorization.k8s.io/clusterrolebindings',
     'authentication.k8s.io/tokenreviews', 'authentication.k8s.io/selfsubjectreviews',

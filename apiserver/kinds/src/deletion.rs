@@ -135,7 +135,12 @@ fn count_generation(obj: &mut Value) {
 /// The finalizers the object should have, or `None` when it has them already.
 fn collector_finalizers(strategy: &dyn Strategy, obj: &Value, options: Options) -> Option<Value> {
     let before = strings_at(obj, "metadata.finalizers");
-    let wanted = if strategy.garbage_collected() { collector_finalizer(&before, options) } else { None };
+    let wanted = if strategy.garbage_collected() {
+        let default = strategy.orphans_by_default().then_some(ORPHAN);
+        collector_finalizer(&before, options, default)
+    } else {
+        None
+    };
     let mut after: Vec<&str> =
         before.iter().copied().filter(|finalizer| *finalizer != ORPHAN && *finalizer != FOREGROUND).collect();
     after.extend(wanted);
@@ -144,8 +149,12 @@ fn collector_finalizers(strategy: &dyn Strategy, obj: &Value, options: Options) 
     changed.then(|| json!(after))
 }
 
-/// What was asked for wins over what the object already has.
-fn collector_finalizer(before: &[&str], options: Options) -> Option<&'static str> {
+/// What was asked for wins over what the object already has, and that over what its kind does.
+fn collector_finalizer(
+    before: &[&str],
+    options: Options,
+    default: Option<&'static str>,
+) -> Option<&'static str> {
     if let Some(orphan) = options.orphan_dependents {
         return orphan.then_some(ORPHAN);
     }
@@ -156,11 +165,12 @@ fn collector_finalizer(before: &[&str], options: Options) -> Option<&'static str
             Propagation::Background => None,
         };
     }
-    before.iter().find_map(|finalizer| match *finalizer {
+    let present = before.iter().find_map(|finalizer| match *finalizer {
         ORPHAN => Some(ORPHAN),
         FOREGROUND => Some(FOREGROUND),
         _ => None,
-    })
+    });
+    present.or(default)
 }
 
 fn timestamp(start: Timestamp, seconds: i64) -> String {

@@ -6,6 +6,7 @@
 //! [`write`] is the order in which the parts of a strategy run around a create or an update.
 
 pub mod columns;
+pub(crate) mod conditions;
 pub mod deletion;
 mod domain_path;
 pub mod field;
@@ -22,6 +23,7 @@ pub mod apps;
 pub mod authentication;
 pub mod authorization;
 pub mod autoscaling;
+mod batch;
 pub mod certificates;
 pub mod coordination;
 pub mod core;
@@ -152,6 +154,16 @@ pub trait Strategy: Send + Sync {
         true
     }
 
+    /// Whether a deletion that says nothing about dependents leaves them, as the oldest kinds do.
+    fn orphans_by_default(&self) -> bool {
+        false
+    }
+
+    /// The warning for whoever deletes without saying what becomes of dependents.
+    fn orphaning_warning(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The shape that is stored, for kinds that two groups share. The identity otherwise.
     fn to_stored(&self, obj: Tree) -> Tree {
         obj
@@ -187,11 +199,14 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     strategies.extend(apps::strategies());
     strategies.extend(authentication::strategies());
     strategies.extend(authorization::strategies());
+    strategies.extend(autoscaling::strategies());
+    strategies.extend(batch::strategies());
     strategies.extend(certificates::strategies());
     strategies.extend(coordination::strategies());
     strategies.extend(discovery::strategies());
     strategies.extend(events::strategies());
     strategies.extend(node::strategies());
+    strategies.extend(policy::strategies());
     strategies.extend(rbac::strategies());
     strategies.extend(scheduling::strategies());
     strategies.extend(storage::strategies());

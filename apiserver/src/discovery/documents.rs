@@ -19,23 +19,35 @@ pub(super) fn core_group(context: &Context) -> Tree {
 
 /// `/apis`.
 pub(super) fn groups(_: &Context) -> Tree {
-    let groups: Vec<Tree> = catalog::groups()
-        .iter()
-        .filter(|(group, _)| !group.is_empty())
-        .map(|(group, version)| group_entry(group, version))
-        .collect();
+    let groups: Vec<Tree> = named_groups().into_iter().map(group_entry).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-fn group_entry(group: &str, version: &str) -> Tree {
-    let entry = json!({"groupVersion": format!("{group}/{version}"), "version": version});
-    json!({"name": group, "versions": [entry], "preferredVersion": entry})
+/// Served groups that have a name, each once.
+fn named_groups() -> Vec<&'static str> {
+    let mut names: Vec<&str> = catalog::groups().iter().map(|(group, _)| group.as_str()).collect();
+    names.retain(|name| !name.is_empty());
+    names.dedup();
+    names
+}
+
+/// Versions of a group, the preferred one first.
+fn versions(name: &str) -> impl Iterator<Item = &'static str> {
+    let versions = catalog::groups().iter().filter(move |(group, _)| group == name);
+    versions.map(|(_, version)| version.as_str())
+}
+
+fn group_entry(name: &str) -> Tree {
+    let versions: Vec<Tree> = versions(name)
+        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
+        .collect();
+    json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
 
 /// `/apis/GROUP`.
 pub(super) fn group(name: &str) -> Option<Tree> {
-    let (group, version) = catalog::groups().iter().find(|(group, _)| group == name && !group.is_empty())?;
-    let mut entry = group_entry(group, version);
+    let name = named_groups().into_iter().find(|known| *known == name)?;
+    let mut entry = group_entry(name);
     entry["kind"] = json!("APIGroup");
     entry["apiVersion"] = json!("v1");
     Some(entry)
@@ -119,8 +131,12 @@ pub(super) fn aggregated_core() -> Tree {
 
 /// `/apis` in aggregated form.
 pub(super) fn aggregated_groups() -> Tree {
-    let groups = catalog::groups().iter().filter(|(group, _)| !group.is_empty());
-    list(groups.map(|(group, version)| json!({"metadata": {"name": group}, "versions": [aggregated_version(group, version)]})).collect())
+    list(named_groups().into_iter().map(aggregated_group).collect())
+}
+
+fn aggregated_group(name: &str) -> Tree {
+    let versions: Vec<Tree> = versions(name).map(|version| aggregated_version(name, version)).collect();
+    json!({"metadata": {"name": name}, "versions": versions})
 }
 
 fn list(items: Vec<Tree>) -> Tree {

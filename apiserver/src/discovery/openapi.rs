@@ -184,7 +184,10 @@ fn all_paths() -> Vec<String> {
         if group.is_empty() {
             paths.push(format!("api/{version}"));
         } else {
-            paths.push(format!("apis/{group}"));
+            let root = format!("apis/{group}");
+            if !paths.contains(&root) {
+                paths.push(root);
+            }
             paths.push(format!("apis/{group}/{version}"));
         }
     }

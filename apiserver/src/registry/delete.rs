@@ -33,6 +33,7 @@ pub(super) async fn delete(context: &Context, kind: &'static Kind, bytes: Bytes)
     let accepted = context.accept_object()?;
     let options =
         DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
+    warn_of_orphans(context, kind, &options);
     let deleted = delete_key(context, kind, &context.key(kind), &options, Admission::Needed).await?;
     let (content, gone) = match &deleted {
         Deleted::Gone(entry, tree) => (gone_content(kind, entry, tree), true),
@@ -59,6 +60,16 @@ pub(super) async fn delete(context: &Context, kind: &'static Kind, bytes: Bytes)
     }
     let code = if !gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
     context.show(kind, accepted, code, content)
+}
+
+/// Tells a client that dependents stay because it did not say otherwise.
+pub(super) fn warn_of_orphans(context: &Context, kind: &Kind, options: &DeleteOptions) {
+    if options.propagation.is_none()
+        && options.orphan_dependents.is_none()
+        && let Some(warning) = kind.strategy.orphaning_warning()
+    {
+        context.warnings.add(warning.to_owned());
+    }
 }
 
 /// The last content is the mark's, if there is one, else what was stored.

@@ -26,6 +26,7 @@ pub(super) async fn delete_collection(
     let selection = Selection::new(context, kind, ListOptions::parse(&context.query, false)?)?;
     let options =
         DeleteOptions::parse(&context.query, &bytes, || negotiate::body_format(context.content_type()))?;
+    super::delete::warn_of_orphans(context, kind, &options);
     let view = linearizable(context).await?;
     let mut effects = Effects::default();
     let mut review = Review::new(

@@ -15,7 +15,7 @@ use crate::reply::{self, Reply};
 use crate::status::{ApiError, ApiResult};
 use bytes::Bytes;
 use kinds::autoscaling::scale;
-use kinds::{Subresource, columns, tree};
+use kinds::{Subresource, tree};
 use schema::Tree;
 use schema::fields::apply::scale as managers_of;
 
@@ -37,10 +37,7 @@ fn of(kind: &Kind, parent: &Tree) -> ApiResult<Tree> {
 
 /// The scale of an object as clients see it.
 fn shown(parent: &Tree) -> Tree {
-    let selector = match columns::label_selector(parent, "spec.selector").as_str() {
-        "<none>" | "<error>" => String::new(),
-        selector => selector.to_owned(),
-    };
+    let selector = kinds::apps::scale::selector(parent);
     scale::of(parent, &selector)
 }
 

@@ -7,7 +7,7 @@ use crate::meta::NOT_NEGATIVE;
 use crate::names::percent;
 
 /// Everything wrong with an amount; an absent one is the number zero.
-pub(super) fn validate(amount: Option<&Value>, path: &Path) -> Vec<Error> {
+pub(crate) fn validate(amount: Option<&Value>, path: &Path) -> Vec<Error> {
     match amount.unwrap_or(&Value::Null) {
         Value::String(share) => {
             percent(share).into_iter().map(|text| field::invalid(path, share.as_str(), text)).collect()
@@ -20,13 +20,13 @@ pub(super) fn validate(amount: Option<&Value>, path: &Path) -> Vec<Error> {
 }
 
 /// A share of more than everything is refused.
-pub(super) fn at_most_all(amount: Option<&Value>, path: &Path) -> Option<Error> {
+pub(crate) fn at_most_all(amount: Option<&Value>, path: &Path) -> Option<Error> {
     let share = percentage(amount?)?;
     (share > 100).then(|| field::invalid(path, amount, "must not be greater than 100%"))
 }
 
 /// Whether the amount is nothing, as number or as share.
-pub(super) fn is_zero(amount: Option<&Value>) -> bool {
+pub(crate) fn is_zero(amount: Option<&Value>) -> bool {
     let amount = amount.unwrap_or(&Value::Null);
     let value = percentage(amount).or_else(|| amount.as_i64()).or_else(|| amount.as_str()?.parse().ok());
     value.unwrap_or(0) == 0

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{amount, selector, template};
+use super::{amount, collisions, selector, template};
 use crate::columns::{self, Column};
 use crate::core::pod::internal;
 use crate::core::pod::validate::Options;
@@ -135,7 +135,7 @@ fn spec_errors(obj: &Value, options: &Options) -> Vec<Error> {
 }
 
 /// What is wrong with a number that counts something.
-pub(super) fn not_negative(owner: &Value, name: &str, path: &Path) -> Option<Error> {
+pub(crate) fn not_negative(owner: &Value, name: &str, path: &Path) -> Option<Error> {
     let number = int_at(owner, name)?;
     (number < 0).then(|| field::invalid(&path.child(name), number, meta::NOT_NEGATIVE))
 }
@@ -204,10 +204,6 @@ fn status_errors(new: &Value, old: &Value) -> Vec<Error> {
         let text = "cannot be greater than readyReplicas";
         errors.push(field::invalid(&path.child("availableReplicas"), number("availableReplicas"), text));
     }
-    let (count, before) = (int_at(status, "collisionCount"), int_at(old, "status.collisionCount"));
-    if before.is_some_and(|before| count.is_none_or(|count| count < before)) {
-        let path = path.child("collisionCount");
-        errors.push(field::invalid(&path, count.unwrap_or(0), "cannot be decremented"));
-    }
+    errors.extend(collisions::not_decremented(new, old));
     errors
 }

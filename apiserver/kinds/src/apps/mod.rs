@@ -1,17 +1,27 @@
 //! Kinds of the apps group, one file each; what they share is in [`template`], [`selector`] and [`amount`].
 
-mod amount;
-mod deployment;
-mod replicaset;
+pub(crate) mod amount;
+mod collisions;
+mod controllerrevision;
+mod daemonset;
+pub(crate) mod deployment;
+pub(crate) mod replicaset;
 pub mod scale;
-mod selector;
-mod template;
+pub(crate) mod selector;
+mod statefulset;
+pub(crate) mod template;
 
 use crate::Strategy;
 
 /// The strategies of this group.
 pub(crate) fn strategies() -> Vec<&'static dyn Strategy> {
-    vec![&deployment::Deployments, &replicaset::ReplicaSets]
+    vec![
+        &controllerrevision::ControllerRevisions,
+        &daemonset::DaemonSets,
+        &deployment::Deployments,
+        &replicaset::ReplicaSets,
+        &statefulset::StatefulSets,
+    ]
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn spec_errors(obj: &Value, options: &Options) -> Vec<Error> {
     errors
 }
 
-fn status_errors(obj: &Value) -> Vec<Error> {
+pub(crate) fn status_errors(obj: &Value) -> Vec<Error> {
     let null = Value::Null;
     let status = at(obj, "status").unwrap_or(&null);
     let path = Path::new("status");

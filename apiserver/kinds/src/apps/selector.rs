@@ -8,7 +8,7 @@ use crate::selector::{Leniency, validate_label_selector};
 use crate::tree::{at, list_at, map_at};
 
 /// Everything wrong with the selector in `spec`.
-pub(super) fn validate(spec: &Value, path: &Path) -> Vec<Error> {
+pub(crate) fn validate(spec: &Value, path: &Path) -> Vec<Error> {
     let path = path.child("selector");
     let Some(selector) = at(spec, "selector") else { return vec![field::required(&path, "")] };
     let mut errors = validate_label_selector(spec, "selector", Leniency::default(), &path);
@@ -28,24 +28,24 @@ fn is_empty(selector: &Value) -> bool {
 }
 
 /// Whether upstream can evaluate the selector. What it cannot is told beyond the rules of [`validate`].
-pub(super) fn is_usable(spec: &Value) -> bool {
+pub(crate) fn is_usable(spec: &Value) -> bool {
     validate_label_selector(spec, "selector", Leniency::default(), &Path::root()).is_empty()
 }
 
 /// Whether the selector in `spec` selects pods with the labels of `template`. An absent selector selects nothing.
-pub(super) fn matches_template(spec: &Value, template: &Value) -> bool {
+pub(crate) fn matches_template(spec: &Value, template: &Value) -> bool {
     let labels = map_at(template, "metadata.labels");
     Selector::from_tree(at(spec, "selector"))
         .is_ok_and(|selector| selector.matches(|key| labels?.get(key)?.as_str()))
 }
 
 /// Whether the selector restricts nothing. An absent one is not empty: it selects nothing.
-pub(super) fn selects_all(spec: &Value) -> bool {
+pub(crate) fn selects_all(spec: &Value) -> bool {
     at(spec, "selector").is_some_and(is_empty)
 }
 
 /// The selector as Go prints it: labels before expressions.
-pub(super) fn printed(selector: Option<&Value>) -> BadValue {
+pub(crate) fn printed(selector: Option<&Value>) -> BadValue {
     let Some(selector) = selector else { return BadValue::Json(Value::Null) };
     let part = |name: &str| at(selector, name).map(|value| format!("\"{name}\":{}", field::go_json(value)));
     let parts: Vec<String> = ["matchLabels", "matchExpressions"].into_iter().filter_map(part).collect();
@@ -53,7 +53,7 @@ pub(super) fn printed(selector: Option<&Value>) -> BadValue {
 }
 
 /// What is wrong with a selector that has changed.
-pub(super) fn immutable(new: &Value, old: &Value) -> Option<Error> {
+pub(crate) fn immutable(new: &Value, old: &Value) -> Option<Error> {
     let (new, old) = (at(new, "spec.selector"), at(old, "spec.selector"));
     let same = crate::tree::same(new, old);
     (!same).then(|| field::invalid(&Path::new("spec.selector"), printed(new), crate::meta::IMMUTABLE))

@@ -10,7 +10,7 @@ use crate::names::dns_label;
 use crate::tree::{at, at_mut, set_default, str_at};
 
 /// Defaults of the template.
-pub(super) fn default(obj: &mut Value) {
+pub(crate) fn default(obj: &mut Value) {
     set_default(obj, "spec.template", json!({}));
     if let Some(template) = at_mut(obj, "spec.template") {
         defaults::template(template);
@@ -18,14 +18,14 @@ pub(super) fn default(obj: &mut Value) {
 }
 
 /// Drops what the version does not serve.
-pub(super) fn drop_disabled(obj: &mut Value, old: Option<&Value>) {
+pub(crate) fn drop_disabled(obj: &mut Value, old: Option<&Value>) {
     if let Some(template) = at_mut(obj, "spec.template") {
         features::drop_disabled(template, old.and_then(|old| at(old, "spec.template")));
     }
 }
 
 /// The waivers for a template that replaces the one in `old`.
-pub(super) fn options(old: Option<&Value>) -> Options {
+pub(crate) fn options(old: Option<&Value>) -> Options {
     Options::template(old.and_then(|old| at(old, "spec.template")))
 }
 
@@ -54,32 +54,50 @@ fn always_running(spec: &Value, path: &Path, options: &Options) -> Vec<Error> {
         errors.push(field::invalid(&path.child("metadata").child("labels"), BadValue::Json(labels), text));
     }
     errors.extend(validate::template(template, &path, options));
-    let policy = str_at(template, "spec.restartPolicy");
+    errors.extend(runs_always(spec, &path, "ReplicaSet"));
+    errors
+}
+
+/// Everything wrong with a template at `path` whose pods must run until they are deleted; `kind` is the word for the
+/// workload.
+pub(crate) fn runs_always(spec: &Value, path: &Path, kind: &str) -> Vec<Error> {
+    let path = path.child("spec");
+    let mut errors = Vec::new();
+    let policy = str_at(spec, "template.spec.restartPolicy");
     if policy != "Always" {
-        errors.push(field::not_supported(&path.child("spec").child("restartPolicy"), policy, &["Always"]));
+        errors.push(field::not_supported(&path.child("restartPolicy"), policy, &["Always"]));
     }
-    if at(template, "spec.activeDeadlineSeconds").is_some() {
-        let text = "activeDeadlineSeconds in ReplicaSet is not Supported";
-        errors.push(field::forbidden(&path.child("spec").child("activeDeadlineSeconds"), text));
+    if at(spec, "template.spec.activeDeadlineSeconds").is_some() {
+        let text = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.push(field::forbidden(&path.child("activeDeadlineSeconds"), text));
     }
     errors
 }
 
 /// Warnings about a workload whose pods are named after it. On update only when `old` and `new` differ in generation.
-pub(super) fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+pub(crate) fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut warnings: Vec<String> =
+        if old.is_none() { name_warning(new).into_iter().collect() } else { Vec::new() };
+    warnings.extend(content_warnings(new, old));
+    warnings
+}
+
+/// The warning about a name that pods cannot be called after.
+pub(crate) fn name_warning(obj: &Value) -> Option<String> {
+    let texts = dns_label(str_at(obj, "metadata.name"));
+    (!texts.is_empty()).then(|| {
+        format!(
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            texts.join(" ")
+        )
+    })
+}
+
+/// Warnings about the template. On update only when `old` and `new` differ in generation.
+pub(crate) fn content_warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
     if old.is_some_and(|old| crate::meta::generation(old) == crate::meta::generation(new)) {
         return Vec::new();
     }
-    let mut warnings = Vec::new();
-    let texts = dns_label(str_at(new, "metadata.name"));
-    if old.is_none() && !texts.is_empty() {
-        warnings.push(format!(
-            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [{}]",
-            texts.join(" ")
-        ));
-    }
-    if let Some(template) = at(new, "spec.template") {
-        warnings.extend(pod_warnings::template(template, &Path::new("spec.template")));
-    }
-    warnings
+    let path = Path::new("spec.template");
+    at(new, "spec.template").map_or_else(Vec::new, |template| pod_warnings::template(template, &path))
 }

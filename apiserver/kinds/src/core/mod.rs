@@ -16,6 +16,7 @@ pub(crate) mod persistentvolume;
 mod persistentvolumeclaim;
 pub mod pod;
 pub mod podtemplate;
+mod replicationcontroller;
 mod resourcequota;
 mod secret;
 pub mod service;
@@ -37,6 +38,7 @@ pub(crate) fn strategies() -> Vec<&'static dyn Strategy> {
         &node::Nodes,
         &persistentvolume::PersistentVolumes,
         &persistentvolumeclaim::PersistentVolumeClaims,
+        &replicationcontroller::ReplicationControllers,
         &resourcequota::ResourceQuotas,
         &secret::Secrets,
         &service::Services,

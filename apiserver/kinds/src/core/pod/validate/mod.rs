@@ -114,15 +114,23 @@ fn untrimmed_image(container: &Value, path: &Path) -> Option<Error> {
         .then(|| field::invalid(&path.child("image"), image, "must not have leading or trailing whitespace"))
 }
 
-/// Everything wrong with a pod template.
-pub(crate) fn template(template: &Value, path: &Path, options: &Options) -> Vec<Error> {
+/// Everything wrong with the labels and annotations of a pod template.
+pub(crate) fn template_metadata(template: &Value, path: &Path, options: &Options) -> Vec<Error> {
     let null = Value::Null;
     let meta = at(template, "metadata").unwrap_or(&null);
     let spec = at(template, "spec").unwrap_or(&null);
-    let spec_path = path.child("spec");
     let mut errors = validate_labels(meta, "labels", &path.child("labels"));
     errors.extend(validate_annotations(meta, &path.child("annotations")));
     errors.extend(annotations::validate(template, spec, &path.child("annotations"), options));
+    errors
+}
+
+/// Everything wrong with a pod template.
+pub(crate) fn template(template: &Value, path: &Path, options: &Options) -> Vec<Error> {
+    let null = Value::Null;
+    let spec = at(template, "spec").unwrap_or(&null);
+    let spec_path = path.child("spec");
+    let mut errors = template_metadata(template, path, options);
     errors.extend(pod_spec(spec, None, &spec_path, options));
     errors.extend(annotations::match_fields(template, spec, &spec_path));
     if !list_at(spec, "ephemeralContainers").is_empty() {
