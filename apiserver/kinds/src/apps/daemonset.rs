@@ -54,6 +54,11 @@ impl Strategy for DaemonSets {
             set_default(obj, "spec.updateStrategy.rollingUpdate.maxSurge", 0);
         }
         set_default(obj, "spec.revisionHistoryLimit", 10);
+        // The count is always shown; one that is no number is refused elsewhere.
+        let annotations = map_at(obj, "metadata.annotations");
+        if annotations.is_none_or(|annotations| !annotations.contains_key(TEMPLATE_GENERATION)) {
+            set_template_generation(obj, 0);
+        }
     }
 
     fn prepare_create(&self, obj: &mut Tree) {

@@ -54,15 +54,20 @@ impl Strategy for Jobs {
         set_default(obj, "spec.manualSelector", false);
         set_default(obj, "spec", json!({}));
         spec::default_template(&mut obj["spec"]);
+        if map_at(obj, "metadata.labels").is_none_or(Map::is_empty) {
+            take_labels(obj);
+        }
     }
 
     fn prepare_create(&self, obj: &mut Tree) {
-        let takes_labels = take_labels(obj);
         if bool_at(obj, "spec.manualSelector") != Some(true) {
+            // Labels that were taken over from the template are the template's own, the generated ones included. Those that
+            // a writer gave to both alike cannot be told from them here.
+            let are_the_templates = at(obj, "metadata.labels") == at(obj, "spec.template.metadata.labels");
+            let has_labels = at(obj, "metadata.labels").is_some();
             generate_selector(obj);
-            // Labels that were taken over from the template are the template's own, the generated ones included.
-            if takes_labels {
-                take_labels_again(obj);
+            if has_labels && are_the_templates {
+                take_labels(obj);
             }
         }
         set(obj, "status", json!({}));
@@ -71,7 +76,6 @@ impl Strategy for Jobs {
     }
 
     fn prepare_update(&self, sub: Subresource, new: &mut Tree, old: &Tree) {
-        take_labels(new);
         if sub == Subresource::Status {
             carry_over(new, old, "spec");
             return;
@@ -148,16 +152,11 @@ impl Strategy for Jobs {
     }
 }
 
-/// Gives a job without labels those of its template; tells whether it did.
-fn take_labels(obj: &mut Value) -> bool {
-    let has_own = map_at(obj, "metadata.labels").is_some_and(|labels| !labels.is_empty());
-    !has_own && take_labels_again(obj)
-}
-
-fn take_labels_again(obj: &mut Value) -> bool {
-    let Some(labels) = map_at(obj, "spec.template.metadata.labels").cloned() else { return false };
-    set(obj, "metadata.labels", labels);
-    true
+/// Gives a job the labels of its template.
+fn take_labels(obj: &mut Value) {
+    if let Some(labels) = map_at(obj, "spec.template.metadata.labels").cloned() {
+        set(obj, "metadata.labels", labels);
+    }
 }
 
 /// Labels the template with name and uid, and selects the uid. Labels that are there already stay; validation refuses wrong

@@ -27,7 +27,7 @@ fn below(schema: &Schema, tree: &Tree, atomic: Option<bool>) -> Set {
             }
             set
         }
-        (Shape::Any | Shape::Embedded, Tree::Object(object)) => {
+        (Shape::Any, Tree::Object(object)) => {
             let mut set = Set::default();
             for (key, value) in object {
                 set.attach(&element::field(key), true, below(schema, value, None));
@@ -56,7 +56,7 @@ pub(super) fn is_leaf(schema: &Schema, tree: &Tree, atomic: Option<bool>) -> boo
         (Shape::Struct(inner), _) => atomic.unwrap_or(inner.atomic),
         (Shape::Map(map), _) => map.atomic,
         (Shape::List(list), _) => list.kind == ListKind::Atomic,
-        (Shape::Any | Shape::Embedded, Tree::Object(_)) => false,
+        (Shape::Any, Tree::Object(_)) => false,
         (Shape::Either { object, .. }, Tree::Object(_)) => is_leaf(object, tree, None),
         _ => true,
     }

@@ -3,7 +3,7 @@
 use crate::Tree;
 use crate::node::{List, ListKind, Schema, Shape};
 
-/// What a value is for ownership.
+/// What a value is for ownership. An embedded object is a leaf: nobody knows what is in it.
 pub(super) enum Form<'a> {
     /// Owned as a whole.
     Leaf,
@@ -19,7 +19,7 @@ pub(super) fn form<'a>(schema: &'a Schema, tree: &Tree, atomic: Option<bool>) ->
         (Shape::Struct(inner), _) if !atomic.unwrap_or(inner.atomic) => Form::Map,
         (Shape::Map(map), _) if !map.atomic => Form::Map,
         (Shape::List(list), _) if list.kind != ListKind::Atomic => Form::List(list),
-        (Shape::Any | Shape::Embedded, Tree::Object(_)) => Form::Map,
+        (Shape::Any, Tree::Object(_)) => Form::Map,
         (Shape::Either { object, .. }, Tree::Object(_)) => form(object, tree, None),
         _ => Form::Leaf,
     }
@@ -42,7 +42,7 @@ pub(super) fn below<'a>(schema: &'a Schema, element: &str) -> Option<(&'a Schema
     match (&schema.shape, element.strip_prefix("f:")) {
         (Shape::Struct(inner), Some(key)) => inner.field(key).map(|field| (&*field.child, field.atomic)),
         (Shape::Map(map), Some(_)) => Some((&map.value, None)),
-        (Shape::Any | Shape::Embedded, Some(_)) => Some((schema, None)),
+        (Shape::Any, Some(_)) => Some((schema, None)),
         (Shape::List(list), None) => Some((&list.item, None)),
         _ => None,
     }
@@ -62,6 +62,7 @@ pub(super) fn is_atom(schema: &Schema, atomic: Option<bool>) -> bool {
         Shape::Struct(inner) => atomic.unwrap_or(inner.atomic),
         Shape::Map(map) => map.atomic,
         Shape::List(list) => list.kind == ListKind::Atomic,
+        Shape::Embedded => true,
         _ => false,
     }
 }
