@@ -207,6 +207,16 @@ pub enum ApiError {
         /// The newest known here.
         current: u64,
     },
+    /// What was asked for may be granted later.
+    #[error("{text}")]
+    TooManyRequests {
+        /// Why not now.
+        text: String,
+        /// Machine-readable causes.
+        causes: Vec<Cause>,
+        /// Seconds after which to ask again; 0 says nothing about it.
+        retry_after: u32,
+    },
     /// This replica cannot serve now.
     #[error("{0}")]
     Unavailable(String),
@@ -296,6 +306,7 @@ impl ApiError {
             Self::TooLarge(_) => 413,
             Self::UnsupportedPatchType | Self::UnsupportedMediaType(_) => 415,
             Self::Invalid { .. } | Self::Unprocessable(_) => 422,
+            Self::TooManyRequests { .. } => 429,
             Self::Internal(_) | Self::Plain(_) => 500,
             Self::Unavailable(_) => 503,
             Self::Timeout(_) | Self::RevisionTooLarge { .. } => 504,
@@ -322,6 +333,7 @@ impl ApiError {
             Self::Invalid { .. } | Self::Unprocessable(_) => "Invalid",
             Self::Internal(_) => "InternalError",
             Self::Plain(_) => "",
+            Self::TooManyRequests { .. } => "TooManyRequests",
             Self::Unavailable(_) => "ServiceUnavailable",
             Self::Timeout(_) | Self::RevisionTooLarge { .. } => "Timeout",
         }
@@ -331,6 +343,7 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::RevisionTooLarge { .. } => Some(1),
+            Self::TooManyRequests { retry_after, .. } if *retry_after > 0 => Some(*retry_after),
             _ => None,
         }
     }
@@ -385,6 +398,9 @@ impl ApiError {
                 retry_after: 1,
                 ..Details::default()
             }),
+            Self::TooManyRequests { causes, retry_after, .. } => {
+                Some(Details { causes: causes.clone(), retry_after: *retry_after, ..Details::default() })
+            }
             Self::Internal(text) => Some(Details {
                 causes: vec![Cause { reason: String::new(), message: text.clone(), field: String::new() }],
                 ..Details::default()

@@ -91,6 +91,11 @@ fn stored_field(kind: &Kind, field: &str) -> ApiResult<String> {
         _ => String::new(),
     };
     Err(ApiError::BadRequest(format!("field label not supported{of}: {field}")))
+    // Jobs say it in words of their own.
+    Err(ApiError::BadRequest(match &*kind.stored_as {
+        "jobs.batch" => format!("field label {} not supported for Job", quote(field)),
+        _ => format!("field label not supported: {field}"),
+    }))
 }
 
 /// One page.

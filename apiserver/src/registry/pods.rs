@@ -9,10 +9,11 @@ use crate::context::Context;
 use crate::negotiate;
 use crate::options::{DeleteOptions, WriteOptions, WriteVerb};
 use crate::reply::{self, Reply};
-use crate::status::{ApiError, ApiResult, GroupResource};
+use crate::status::{ApiError, ApiResult, Cause, GroupResource};
 use bytes::Bytes;
 use kinds::core::binding as rules;
-use kinds::core::pod::{admission, binding, eviction};
+use kinds::core::pod::eviction::{self, Verdict};
+use kinds::core::pod::{admission, binding};
 use kinds::{Subresource, field, policy, tree};
 use mvcc::{Entry, Key, Precondition, Revision, View};
 use schema::Tree;
@@ -88,7 +89,7 @@ fn copy_topology(context: &Context, view: &View, pod: &mut Tree) {
     }
 }
 
-/// Evicts a pod. There are no disruption budgets yet, so none stands in the way.
+/// Evicts a pod, if the disruption budgets let it go.
 pub(super) async fn evict(context: &Context, kind: &'static Kind, bytes: Bytes) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
@@ -160,22 +161,81 @@ fn delete_options(wanted: &Tree) -> ApiResult<DeleteOptions> {
     DeleteOptions::parse(&crate::query::Query::default(), &bytes, || Ok(negotiate::Format::Json))
 }
 
+/// Evicts the pod as it then is, deciding again while it or its budget changes under our hands.
 async fn evict_key(context: &Context, kind: &'static Kind, delete: &DeleteOptions) -> ApiResult<()> {
     let key = context.key(kind);
     for _ in 0..ATTEMPTS_MAX {
         let view = linearizable(context).await?;
         let entry = view.get(&key).ok_or_else(|| ApiError::not_found(&kind.group_resource, &key.name))?;
+        let pod = context.server.codec.tree(kind, &entry, entry.revision)?;
+        let grant = grant(context, &view, &pod)?;
         let mut delete = delete.clone();
+        let ties_revision = grant.at_this_revision && delete.revision.is_none();
+        if ties_revision {
+            delete.revision = Some(entry.revision.to_string());
+        }
         if !delete.dry_run && wanted_is(&entry, &delete) {
-            let pod = context.server.codec.tree(kind, &entry, entry.revision)?;
-            let Some(marked) = mark(context, kind, &entry, pod).await? else { continue };
+            let Some(marked) = mark(context, kind, &entry, pod, grant.budget).await? else { continue };
             delete.revision = delete.revision.map(|_| marked.to_string());
         }
-        let deleted = delete_key(context, kind, &key, &delete, Admission::Passed).await?;
-        let (Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..)) = deleted;
-        return Ok(());
+        match delete_key(context, kind, &key, &delete, Admission::Passed).await {
+            // The pod changed while it was to go as it was: the budgets are asked again.
+            Err(ApiError::Conflict { .. }) if ties_revision => {}
+            deleted => {
+                let (Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..)) = deleted?;
+                return Ok(());
+            }
+        }
     }
     Err(ApiError::conflict(&kind.group_resource, &key.name, super::update::MODIFIED))
+}
+
+/// Leave to evict a pod.
+struct Grant {
+    /// Only as it is now.
+    at_this_revision: bool,
+    /// The budget that pays, with the payment taken, and the object it replaces.
+    budget: Option<Charged>,
+}
+
+struct Charged {
+    kind: &'static Kind,
+    entry: Arc<Entry>,
+    tree: Tree,
+}
+
+/// What the budgets of the pod's namespace say, as a grant or as the refusal.
+fn grant(context: &Context, view: &View, pod: &Tree) -> ApiResult<Grant> {
+    let budgets = catalog::find("policy", "v1", "poddisruptionbudgets").ok_or(ApiError::NoSuchResource)?;
+    let namespace = tree::str_at(pod, "metadata.namespace");
+    let codec = &context.server.codec;
+    let mut selecting: Vec<(Arc<Entry>, Tree)> = Vec::new();
+    for entry in view.list(&budgets.stored_as, Some(namespace), None) {
+        let budget = codec.tree(budgets, entry, entry.revision)?;
+        if eviction::selects(&budget, pod) {
+            selecting.push((entry.clone(), budget));
+        }
+    }
+    let trees: Vec<Tree> = selecting.iter().map(|(_, budget)| budget.clone()).collect();
+    match eviction::decide(pod, &trees, context.now) {
+        Verdict::Delete { at_this_revision } => Ok(Grant { at_this_revision, budget: None }),
+        Verdict::Charge(tree) => {
+            let charged = selecting.into_iter().next().map(|(entry, _)| Charged { kind: budgets, entry, tree: *tree });
+            Ok(Grant { at_this_revision: false, budget: charged })
+        }
+        Verdict::TooManyRequests { cause, retry_after_seconds } => Err(ApiError::TooManyRequests {
+            text: "Cannot evict pod as it would violate the pod's disruption budget.".to_owned(),
+            causes: vec![Cause { reason: "DisruptionBudget".to_owned(), message: cause, field: String::new() }],
+            retry_after: retry_after_seconds.unwrap_or(0),
+        }),
+        Verdict::Forbidden { budget, text } => {
+            Err(ApiError::forbidden(&GroupResource::new("policy", "poddisruptionbudget"), &budget, text))
+        }
+        Verdict::SeveralBudgets => Err(ApiError::Plain(
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+                .to_owned(),
+        )),
+    }
 }
 
 /// Whether the pod is the one the client means; for any other the deletion refuses with the right words.
@@ -185,18 +245,27 @@ fn wanted_is(entry: &Entry, delete: &DeleteOptions) -> bool {
         && delete.revision.as_deref().is_none_or(|wanted| wanted == revision)
 }
 
-/// Notes in the pod's status that it is being evicted, before it is deleted; gives the revision of that.
+/// Notes in the pod's status that it is being evicted, and in its budget that it was paid for, before the pod is deleted;
+/// gives the revision of that. Both or neither is written, so that no disruption is paid for twice.
 async fn mark(
     context: &Context,
     kind: &Kind,
     entry: &Arc<Entry>,
     mut pod: Tree,
+    charged: Option<Charged>,
 ) -> ApiResult<Option<Revision>> {
+    let codec = &context.server.codec;
     eviction::mark(&mut pod, context.now);
     let key = entry.object.key.clone();
-    let object = context.server.codec.object(kind, key.clone(), &pod)?;
-    let preconditions = vec![Precondition::AtRevision(key, entry.revision)];
-    match propose(context, preconditions, vec![mvcc::Operation::Put(object)]).await? {
+    let mut preconditions = vec![Precondition::AtRevision(key.clone(), entry.revision)];
+    let mut operations = Vec::new();
+    if let Some(Charged { kind, entry, tree }) = charged {
+        let key = entry.object.key.clone();
+        operations.push(mvcc::Operation::Put(codec.object(kind, key.clone(), &tree)?));
+        preconditions.push(Precondition::AtRevision(key, entry.revision));
+    }
+    operations.push(mvcc::Operation::Put(codec.object(kind, key, &pod)?));
+    match propose(context, preconditions, operations).await? {
         Proposed::Applied(_, revision) => Ok(Some(revision)),
         Proposed::Refused(_) => Ok(None),
     }

@@ -3,6 +3,7 @@
 //! Decisions only. The caller finds the budgets, writes the budget and the pod, and retries on conflicts.
 
 use jiff::Timestamp;
+use schema::selectors::labels::Selector;
 use serde_json::{Value, json};
 
 use super::binding::seconds;
@@ -28,7 +29,7 @@ pub enum Verdict {
         /// Message of the Status cause `DisruptionBudget`.
         cause: String,
         /// Seconds to wait.
-        retry_after_seconds: Option<i32>,
+        retry_after_seconds: Option<u32>,
     },
     /// 403 on the budget of this name, with this text.
     Forbidden {
@@ -45,6 +46,11 @@ pub enum Verdict {
 pub fn ignores_budgets(pod: &Value) -> bool {
     matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed" | "Pending")
         || at(pod, "metadata.deletionTimestamp").is_some()
+}
+
+/// Whether a budget is about a pod of its namespace. An empty selector is about all of them, an absent one about none.
+pub fn selects(budget: &Value, pod: &Value) -> bool {
+    Selector::from_tree(at(budget, "spec.selector")).is_ok_and(|selector| selector.matches_object(pod))
 }
 
 /// Decides over the eviction of `pod`, given the budgets that select it.
@@ -156,4 +162,89 @@ pub fn mark(pod: &mut Value, now: Timestamp) {
         message: "Eviction API: evicting",
     };
     conditions::update(pod, condition, &json!(seconds(now)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-01-01T00:00:00Z";
+
+    /// What the budgets say about a pod of this phase and readiness. A budget is `allowed healthy/desired`, then `!` when its
+    /// controller has not seen its spec and `*` when it always lets unhealthy pods go.
+    fn check(phase: &str, ready: &str, budgets: &[&str], expected: &str) {
+        let pod = json!({"metadata": {"name": "p"},
+            "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]}});
+        let budgets: Vec<Value> = budgets.iter().map(|text| budget(text)).collect();
+        let text = match decide(&pod, &budgets, NOW.parse().expect("a time")) {
+            Verdict::Delete { at_this_revision: false } => "delete".to_owned(),
+            Verdict::Delete { at_this_revision: true } => "delete if unchanged".to_owned(),
+            Verdict::Charge(budget) => {
+                let left = int_at(&budget, "status.disruptionsAllowed").unwrap_or(0);
+                assert_eq!(at(&budget, "status.disruptedPods.p"), Some(&json!(NOW)));
+                format!("charge, {left} left")
+            }
+            Verdict::TooManyRequests { cause, retry_after_seconds } => {
+                format!("{retry_after_seconds:?} {cause}")
+            }
+            Verdict::Forbidden { text, .. } => text.to_owned(),
+            Verdict::SeveralBudgets => "several".to_owned(),
+        };
+        assert_eq!(text, expected);
+    }
+
+    fn budget(text: &str) -> Value {
+        let (numbers, marks) = text.split_at(text.trim_end_matches(['!', '*']).len());
+        let (allowed, health) = numbers.split_once(' ').expect("two parts");
+        let (healthy, desired) = health.split_once('/').expect("two numbers");
+        let number = |text: &str| text.parse::<i64>().expect("a number");
+        let policy = if marks.contains('*') { "AlwaysAllow" } else { "IfHealthyBudget" };
+        json!({"metadata": {"name": "b", "generation": 2}, "spec": {"unhealthyPodEvictionPolicy": policy},
+            "status": {"observedGeneration": if marks.contains('!') { 1 } else { 2 }, "disruptionsAllowed": number(allowed),
+                "currentHealthy": number(healthy), "desiredHealthy": number(desired)}})
+    }
+
+    #[test]
+    fn budgets_guard_running_pods() {
+        check("Running", "True", &[], "delete");
+        check("Running", "True", &["1 2/1"], "charge, 0 left");
+        check(
+            "Running",
+            "True",
+            &["0 2/2"],
+            "None The disruption budget b needs 2 healthy pods and has 2 currently",
+        );
+        check(
+            "Running",
+            "True",
+            &["1 2/1!"],
+            "Some(10) The disruption budget b is still being processed by the server.",
+        );
+        check("Running", "True", &["1 2/1", "1 2/1"], "several");
+        check("Running", "True", &["-1 2/1"], "pdb disruptions allowed is negative");
+    }
+
+    #[test]
+    fn what_does_not_run_may_go() {
+        check("Succeeded", "False", &["0 1/1"], "delete");
+        check("Pending", "False", &["0 1/1"], "delete if unchanged");
+        check("Running", "False", &["0 1/1"], "delete if unchanged");
+        check(
+            "Running",
+            "False",
+            &["0 0/1"],
+            "None The disruption budget b needs 1 healthy pods and has 0 currently",
+        );
+        check("Running", "False", &["0 0/1*"], "delete if unchanged");
+    }
+
+    #[test]
+    fn a_budget_without_selector_is_about_no_pod() {
+        let pod = json!({"metadata": {"labels": {"a": "b"}}});
+        let selects = |selector: Value| selects(&json!({"spec": {"selector": selector}}), &pod);
+        assert!(selects(json!({})));
+        assert!(selects(json!({"matchLabels": {"a": "b"}})));
+        assert!(!selects(json!({"matchLabels": {"a": "c"}})));
+        assert!(!selects(Value::Null));
+    }
 }
