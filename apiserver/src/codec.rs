@@ -167,7 +167,7 @@ impl Codec {
     /// Writes the metadata object's JSON, resourceVersion included.
     pub fn write_metadata(&self, kind: &Kind, content: Content<'_>, out: &mut Vec<u8>) -> ApiResult<()> {
         match content {
-            Content::Entry(entry, revision) if entry.object.sealing.is_none() && !kind.converts => {
+            Content::Entry(entry, revision) if is_plain(kind, entry) => {
                 let (at, end) = (entry.object.revision_at as usize, entry.object.metadata.end as usize);
                 out.push(b'{');
                 write_revision(revision, out);
@@ -182,6 +182,11 @@ impl Codec {
         }
         Ok(())
     }
+}
+
+/// Whether the stored bytes of the metadata are what the kind shows.
+fn is_plain(kind: &Kind, entry: &Entry) -> bool {
+    entry.object.sealing.is_none() && !kind.strategy.converts_metadata()
 }
 
 /// The rest of an object's JSON behind the brace, kind and apiVersion it starts with.

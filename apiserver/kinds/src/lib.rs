@@ -169,6 +169,11 @@ pub trait Strategy: Send + Sync {
         obj
     }
 
+    /// Whether metadata too differs between the stored shape and this one.
+    fn converts_metadata(&self) -> bool {
+        false
+    }
+
     /// The inverse of [`Strategy::to_stored`].
     #[allow(clippy::wrong_self_convention)] // The strategy is not what is converted.
     fn from_stored(&self, stored: Tree) -> Tree {

@@ -85,15 +85,12 @@ fn stored_field(kind: &Kind, field: &str) -> ApiResult<String> {
         );
         return Err(ApiError::BadRequest(text));
     }
-    // The newest of these kinds says of what it speaks.
-    let of = match kind.resource.kind.as_str() {
-        word @ "ResourceSlice" => format!(" for {}, Kind={word}", kind.api_version),
-        _ => String::new(),
-    };
-    Err(ApiError::BadRequest(format!("field label not supported{of}: {field}")))
-    // Jobs say it in words of their own.
-    Err(ApiError::BadRequest(match &*kind.stored_as {
-        "jobs.batch" => format!("field label {} not supported for Job", quote(field)),
+    // Two kinds say it in words of their own.
+    Err(ApiError::BadRequest(match kind.resource.kind.as_str() {
+        word @ "ResourceSlice" => {
+            format!("field label not supported for {}, Kind={word}: {field}", kind.api_version)
+        }
+        "Job" => format!("field label {} not supported for Job", quote(field)),
         _ => format!("field label not supported: {field}"),
     }))
 }

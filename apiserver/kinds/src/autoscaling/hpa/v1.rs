@@ -76,6 +76,10 @@ impl Strategy for Autoscalers {
         to_v2(&obj)
     }
 
+    fn converts_metadata(&self) -> bool {
+        true
+    }
+
     fn from_stored(&self, stored: Tree) -> Tree {
         to_v1(&stored)
     }
