@@ -62,30 +62,27 @@ pub struct Proxied<'a, P> {
     runtime: Runtime,
 }
 
-impl<'a> Proxied<'a, NftablesPlane<Nft>> {
-    /// Services in nftables.
-    pub fn nftables(net: &'a Net) -> Self {
-        Self::new(net, runtime(), NftablesPlane::new(Nft, networks()))
-    }
+/// nftables, and a runtime for it.
+pub fn nftables() -> (Runtime, NftablesPlane<Nft>) {
+    (runtime(), NftablesPlane::new(Nft, networks()))
 }
 
-impl<'a> Proxied<'a, IpvsPlane> {
-    /// Services in IPVS.
-    ///
-    /// # Errors
-    /// The kernel has none.
-    pub fn ipvs(net: &'a Net) -> io::Result<Self> {
-        let runtime = runtime();
-        let plane = {
-            let _inside = runtime.enter();
-            IpvsPlane::open(networks())?
-        };
-        Ok(Self::new(net, runtime, plane))
-    }
+/// IPVS, and a runtime for it.
+///
+/// # Errors
+/// The kernel has none.
+pub fn ipvs() -> io::Result<(Runtime, IpvsPlane)> {
+    let runtime = runtime();
+    let plane = {
+        let _inside = runtime.enter();
+        IpvsPlane::open(networks())?
+    };
+    Ok((runtime, plane))
 }
 
 impl<'a, P: Judged> Proxied<'a, P> {
-    fn new(net: &'a Net, runtime: Runtime, mut plane: P) -> Self {
+    /// Feeds a plane from nothing.
+    pub fn new(net: &'a Net, (runtime, mut plane): (Runtime, P)) -> Self {
         runtime.block_on(plane.begin(&[], &[])).expect("the kernel is made ready");
         Self { net, plane, state: State::default(), applied: Applied::default(), runtime }
     }
