@@ -178,7 +178,7 @@ impl Ipvs {
             })
             .collect();
         let outcomes = self.route.tell(&requests)?;
-        check(commands, outcomes, &[nix::libc::EEXIST, nix::libc::EADDRNOTAVAIL])
+        check(commands, outcomes, |_| &[nix::libc::EEXIST, nix::libc::EADDRNOTAVAIL])
     }
 }
 
@@ -209,11 +209,15 @@ impl Way {
     }
 }
 
-/// The first refusal that is not one of `fine`, which mean that it was so already.
-fn check(commands: &[Command], outcomes: Vec<io::Result<()>>, fine: &[i32]) -> io::Result<()> {
+/// The first refusal that is not `fine`, which means that it was so already.
+fn check(
+    commands: &[Command],
+    outcomes: Vec<io::Result<()>>,
+    fine: fn(&Command) -> &'static [i32],
+) -> io::Result<()> {
     for (command, outcome) in commands.iter().zip(outcomes) {
         if let Err(error) = outcome
-            && error.raw_os_error().is_none_or(|code| !fine.contains(&code))
+            && error.raw_os_error().is_none_or(|code| !fine(command).contains(&code))
         {
             return Err(io::Error::new(error.kind(), format!("the kernel refused {command:?}: {error}")));
         }

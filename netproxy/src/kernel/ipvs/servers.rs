@@ -108,12 +108,11 @@ impl Family {
         Ok(answers.iter().filter_map(|answer| backend(answer.get(4..)?, family)).collect())
     }
 
-    /// Takes steps about servers and backends. Some say what the kernel has already, when an earlier run of the same
-    /// steps ended half-way.
+    /// Takes steps about servers and backends.
     pub(super) fn change(self, generic: &mut Netlink, commands: &[Command]) -> io::Result<()> {
         let requests: Vec<Request> = commands.iter().map(|command| self.of(command)).collect();
         let outcomes = generic.tell(&requests)?;
-        check(commands, outcomes, &[nix::libc::EEXIST, nix::libc::ESRCH, nix::libc::ENOENT])
+        check(commands, outcomes, fine)
     }
 
     fn of(self, command: &Command) -> Request {
@@ -140,6 +139,17 @@ impl Family {
         let mut body = Body::new(&[verb, 1, 0, 0]);
         body.0.extend(attributes.0);
         Request { kind: self.0, flags, body: body.0 }
+    }
+}
+
+/// Refusals that mean it is so already. Somebody else may have made a server that a service wants, or removed one; but
+/// a backend that should take its share and is not there must not pass for one that does.
+fn fine(command: &Command) -> &'static [i32] {
+    match command {
+        Command::AddServer(..) | Command::AddBackend(..) => &[nix::libc::EEXIST],
+        Command::RemoveServer(_) => &[nix::libc::ESRCH],
+        Command::RemoveBackend(..) | Command::DrainBackend(..) => &[nix::libc::ENOENT, nix::libc::ESRCH],
+        _ => &[],
     }
 }
 
