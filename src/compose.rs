@@ -294,6 +294,10 @@ fn api_config(config: &ServerConfig, material: &Material, allowed: Access) -> Re
         roots: vec![authority],
     });
     api.keyring = Some(Arc::new(keyring));
+    let hostname = nix::unistd::gethostname().step("cannot read the host's name")?;
+    api.hostname = hostname.to_string_lossy().to_lowercase();
+    // Several servers may share a host, each with an address or a port of its own.
+    api.identity = format!("{} {} {}", api.hostname, config.advertise, config.public.port());
     api.port = if config.node.is_some() { 6443 } else { config.public.port() };
     VERSION.clone_into(&mut api.version);
     api.authority_pem = material.authority.certificate_pem();

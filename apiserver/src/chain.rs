@@ -7,6 +7,7 @@ use crate::config::OWN_PAGES;
 use crate::connect;
 use crate::context::{Context, Fence, Warnings};
 use crate::discovery;
+use crate::flow::{self, TooMany};
 use crate::identity::{self, Caller};
 use crate::query::{self, Query};
 use crate::registry;
@@ -150,6 +151,14 @@ async fn checked(
         seen.may(true);
     }
 
+    if takes_seats(&context.info) {
+        let width = || width(&context);
+        match context.server.flow.admit(&context.user, &context.info, width).await {
+            Ok(granted) => seen.holds(granted),
+            Err(TooMany) => return Ok(reply::too_many()),
+        }
+    }
+
     // Boxed, so that what a rare path needs is not part of every request's future.
     let served = dispatch(&context, parts, body, seen).boxed();
     match limit {
@@ -159,6 +168,21 @@ async fn checked(
             Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".into())),
         },
     }
+}
+
+/// Streams to nodes last as long as somebody works with them; a watch is answered when it begins.
+fn takes_seats(info: &RequestInfo) -> bool {
+    !info.is_long_running() || (info.verb == "watch" && info.subresource.is_empty())
+}
+
+/// The seats a request needs. A watch that goes on from a revision has no state to send.
+fn width(context: &Context) -> u32 {
+    let query = &context.query;
+    let resumes = context.info.verb == "watch"
+        && !matches!(query.text("resourceVersion"), "" | "0")
+        && !query.flag("sendInitialEvents");
+    let limit = query.text("limit").parse().unwrap_or(0);
+    if resumes { 1 } else { flow::width(&context.server, &context.info, limit) }
 }
 
 /// Impersonation, then authorization, over one view of the permissions.

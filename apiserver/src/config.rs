@@ -50,6 +50,10 @@ pub struct Config {
     pub advertised: Advertised,
     /// Port of those addresses.
     pub port: u16,
+    /// What tells this server from every other of the cluster, now and after a restart.
+    pub identity: String,
+    /// The host it runs on.
+    pub hostname: String,
     /// `gitVersion` of `/version`.
     pub version: String,
     /// PEM of the cluster's authority, for `kube-system/extension-apiserver-authentication`.
@@ -96,6 +100,8 @@ impl Config {
             bootstrap_objects: Vec::new(),
             own_pages: None,
             port: 6443,
+            identity: "localhost".to_owned(),
+            hostname: "localhost".to_owned(),
             version: "v1.36.1+kontiki.0.1.0".to_owned(),
             authority_pem: String::new(),
         }

@@ -85,6 +85,13 @@ pub(crate) fn text(code: u16, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
+/// The server has no seat for this request. Upstream says so in plain text.
+pub(crate) fn too_many() -> Reply {
+    let mut reply = text(429, "Too many requests, please try again later.\n");
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    reply
+}
+
 /// A failure, as a Status in the format the client would have got its object in.
 pub(crate) fn failure(error: &ApiError, accept: &str) -> Reply {
     if matches!(error, ApiError::NoSuchPage) {

@@ -3,6 +3,7 @@
 
 use crate::audit::{Arrival, Draft, Level, Outcome, Stage};
 use crate::catalog::Kind;
+use crate::flow::Granted;
 use crate::metrics::Labels;
 use crate::negotiate;
 use crate::negotiate::Format;
@@ -53,6 +54,7 @@ pub(crate) struct Seen {
     is_stream: bool,
     draft: Option<Draft>,
     sent: Option<Sent>,
+    granted: Option<Granted>,
 }
 
 impl Seen {
@@ -67,6 +69,7 @@ impl Seen {
             is_stream: false,
             draft: None,
             sent: None,
+            granted: None,
         }
     }
 
@@ -123,6 +126,11 @@ impl Seen {
         }
     }
 
+    /// The seats it holds until it is answered, or its stream has begun.
+    pub(crate) fn holds(&mut self, granted: Granted) {
+        self.granted = Some(granted);
+    }
+
     /// What was sent along.
     pub(crate) fn sends(&mut self, kind: &'static Kind, content_type: &str, bytes: &Bytes) {
         let wanted = self.draft.as_ref().is_some_and(|draft| draft.decision.level >= Level::Request);
@@ -135,6 +143,10 @@ impl Seen {
     /// Counts and records the answer, and passes it on.
     pub(crate) async fn conclude(mut self, mut reply: Reply, failure: Option<Tree>, panicked: bool) -> Reply {
         let code = reply.status().as_u16();
+        let granted = self.granted.take();
+        if let Some(granted) = &granted {
+            granted.tell(reply.headers_mut());
+        }
         if let Some(labels) = self.labels {
             let took = self.server.seams.clock.now().saturating_sub(self.began);
             self.server.metrics.answered(labels, code, (!self.is_stream).then_some(took));

@@ -8,12 +8,14 @@ use crate::codec::Codec;
 use crate::config::{Config, Tls};
 use crate::connect::Agents;
 use crate::expiry;
+use crate::flow::{self, Flow};
 use crate::forms::{self, Forms};
 use crate::frames::{self, Frames};
 use crate::identity::{Caller, Identities};
 use crate::local::Local;
 use crate::metrics::Metrics;
 use crate::permissions::Permissions;
+use crate::presence;
 use crate::registry::ages::{self, Ages};
 use crate::seen::Peer;
 use crate::turns::Turns;
@@ -72,6 +74,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) turns: Turns,
     pub(crate) ages: Ages,
+    pub(crate) flow: Flow,
     pub(crate) stopping: CancellationToken,
     bootstrapped: AtomicBool,
 }
@@ -118,13 +121,14 @@ impl ApiServer {
             identities,
             config,
             store,
-            seams,
             forms: forms::none_yet(),
             frames: frames::none_yet(),
             permissions: Permissions::new(authorizers),
             metrics: Metrics::default(),
             turns: Turns::default(),
             ages: Ages::default(),
+            flow: Flow::new(seams.clock.clone()),
+            seams,
             stopping: CancellationToken::new(),
             bootstrapped: AtomicBool::new(false),
         };
@@ -140,6 +144,8 @@ impl ApiServer {
             tokio::spawn(ages::keep(self.inner.clone()));
             tokio::spawn(keep_flow_objects(self.inner.clone()));
             self.inner.identities.start(&self.inner.stopping);
+            tokio::spawn(flow::follow(self.inner.clone()));
+            tokio::spawn(presence::run(self.inner.clone()));
         }
     }
 

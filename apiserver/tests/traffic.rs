@@ -48,11 +48,12 @@ impl Server {
         String::from_utf8(body.collect().await.expect("whole").to_bytes().to_vec()).expect("text")
     }
 
-    /// What was recorded, as `stage verb name code`.
+    /// What was recorded of requests of this test; the server has some of its own.
     async fn recorded(&self) -> Vec<Value> {
         self.api.flush_audit().await;
         let text = std::fs::read_to_string(self.folder.join("audit.log")).expect("a log");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        events.filter(|event| event["userAgent"] == "test").collect()
     }
 }
 
@@ -176,4 +177,59 @@ async fn requests_are_counted_under_upstream_s_names() {
     drop(watch);
     let text = server.text("/metrics").await;
     assert!(!text.contains("apiserver_longrunning_requests{"), "{text}");
+}
+
+#[tokio::test]
+async fn answers_tell_the_schema_and_level_they_were_served_under() {
+    let server = Server::start("flow", None).await;
+    let uid = async |path: &str| {
+        let object: Value = serde_json::from_str(&server.text(path).await).expect("JSON");
+        object["metadata"]["uid"].as_str().expect("a uid").to_owned()
+    };
+    let base = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let schema = uid(&format!("{base}/flowschemas/global-default")).await;
+    let level = uid(&format!("{base}/prioritylevelconfigurations/global-default")).await;
+    let jane = server.api.local(UserInfo::authenticated("jane", &[]), "test");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    // The table follows the store; it is there soon after the server has started.
+    let told = loop {
+        let request = Request::get("/version").body(Body::empty()).expect("a request");
+        let reply = jane.clone().oneshot(request).await.expect("never fails");
+        let header = |name: &str| {
+            reply.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        let told = (header("x-kubernetes-pf-flowschema-uid"), header("x-kubernetes-pf-prioritylevel-uid"));
+        if !told.0.is_empty() || std::time::Instant::now() > deadline {
+            break told;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(told, (schema, level));
+    let text = server.text("/metrics").await;
+    let executing = "apiserver_flowcontrol_current_executing_requests{flow_schema=\"exempt\",priority_level=\"exempt\"} 1\n";
+    assert!(text.contains(executing), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_says_that_it_is_there() {
+    let server = Server::start("presence", None).await;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?labelSelector=apiserver.kubernetes.io/identity%3Dkube-apiserver";
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let leases = loop {
+        let list: Value = serde_json::from_str(&server.text(path).await).expect("JSON");
+        let leases = list["items"].as_array().expect("items").clone();
+        if !leases.is_empty() || std::time::Instant::now() > deadline {
+            break leases;
+        }
+        tokio::task::yield_now().await;
+    };
+    let [lease] = leases.as_slice() else { panic!("one server") };
+    let name = lease["metadata"]["name"].as_str().expect("a name");
+    assert!(name.starts_with("apiserver-"), "{name}");
+    let holder = lease["spec"]["holderIdentity"].as_str().expect("a holder");
+    assert!(holder.starts_with(&format!("{name}_")), "{holder}");
+    assert_eq!(lease["spec"]["leaseDurationSeconds"], 3600);
+    assert!(
+        server.text("/livez?verbose").await.contains("[+]poststarthook/priority-and-fairness-filter ok\n")
+    );
 }

@@ -11,16 +11,28 @@ struct Check {
     ready_only: bool,
 }
 
+const fn check(name: &'static str) -> Check {
+    Check { name, ready_only: false }
+}
+
 const CHECKS: &[Check] = &[
-    Check { name: "ping", ready_only: false },
-    Check { name: "log", ready_only: false },
-    Check { name: "etcd", ready_only: false },
+    check("ping"),
+    check("log"),
+    check("etcd"),
     Check { name: "etcd-readiness", ready_only: true },
     Check { name: "informer-sync", ready_only: true },
-    Check { name: "poststarthook/start-apiserver-admission-initializer", ready_only: false },
-    Check { name: "poststarthook/rbac/bootstrap-roles", ready_only: false },
-    Check { name: "poststarthook/bootstrap-controller", ready_only: false },
-    Check { name: "poststarthook/start-system-namespaces-controller", ready_only: false },
+    check("poststarthook/start-apiserver-admission-initializer"),
+    check("poststarthook/priority-and-fairness-config-consumer"),
+    check("poststarthook/priority-and-fairness-filter"),
+    check("poststarthook/storage-object-count-tracker-hook"),
+    check("poststarthook/start-system-namespaces-controller"),
+    check("poststarthook/start-cluster-authentication-info-controller"),
+    check("poststarthook/start-kube-apiserver-identity-lease-controller"),
+    check("poststarthook/start-kube-apiserver-identity-lease-garbage-collector"),
+    check("poststarthook/bootstrap-controller"),
+    check("poststarthook/rbac/bootstrap-roles"),
+    check("poststarthook/scheduling/bootstrap-system-priority-classes"),
+    check("poststarthook/priority-and-fairness-config-producer"),
     Check { name: "shutdown", ready_only: true },
 ];
 
@@ -32,12 +44,9 @@ impl Check {
             "etcd" => server.store.term().is_some() || server.store.view().revision().0 > 0,
             "etcd-readiness" => server.in_contact(),
             "shutdown" => !server.stopping.is_cancelled(),
-            name if name.starts_with("poststarthook/rbac")
-                || name.contains("bootstrap")
-                || name.contains("namespaces") =>
-            {
-                server.is_bootstrapped()
-            }
+            "poststarthook/priority-and-fairness-config-consumer" => server.flow.is_fed(),
+            // What they stand for begins once the objects every cluster has are there.
+            name if name.starts_with("poststarthook/") => server.is_bootstrapped(),
             _ => true,
         }
     }
