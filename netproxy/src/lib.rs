@@ -16,4 +16,4 @@ pub mod plane;
 mod run;
 
 pub use mode::ProxyMode;
-pub use run::{Options, run};
+pub use run::{Options, run, usable};

@@ -97,6 +97,17 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> i
     }
 }
 
+/// Whether this machine can do what `mode` asks for; to be asked before anything else is started.
+///
+/// # Errors
+/// It cannot, and why.
+pub fn usable(mode: ProxyMode) -> io::Result<()> {
+    match mode {
+        ProxyMode::Ipvs => mode::choose(mode, Ipvs::open).map(drop),
+        ProxyMode::Auto | ProxyMode::Nftables => Ok(()),
+    }
+}
+
 /// What carries services. What an earlier run in the other mode left goes: nftables' whole table is replaced by either,
 /// and IPVS has its device to know it by.
 fn carrier(options: &Options) -> io::Result<Choice<IpvsPlane>> {

@@ -47,7 +47,7 @@ pub struct Node {
 /// Starts the agent and the proxy; a part that fails for good is told to `failed`.
 ///
 /// # Errors
-/// The agent's certificate cannot be made.
+/// The agent's certificate cannot be made, or this machine lacks what the proxy was asked to use.
 pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
     api: &ApiServer,
@@ -56,6 +56,9 @@ pub(super) fn spawn(
     stop: &CancellationToken,
     failed: mpsc::Sender<Failure>,
 ) -> Result<(), Failure> {
+    netproxy::usable(node.proxy_mode).map_err(|error| {
+        Failure::new(Code::Unfit, "the service proxy cannot run").why(error).fix("--proxy-mode auto")
+    })?;
     let agent = client::local(api, UserInfo::node(&node.name), "kubelet", None);
     let options = agent_options(&node, material)?;
     let (cancel, failure) = (stop.clone(), failed.clone());

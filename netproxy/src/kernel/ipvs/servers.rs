@@ -89,7 +89,10 @@ impl Family {
     pub fn find(generic: &mut Netlink) -> io::Result<Self> {
         let body = Body::new(&[controller::GET_FAMILY, 2, 0, 0]).text(controller::FAMILY_NAME, "IPVS");
         let request = Request { kind: controller::KIND, flags: 0, body: body.0 };
-        let answers = generic.ask(&request, false)?;
+        let answers = generic.ask(&request, false).map_err(|error| match error.raw_os_error() {
+            Some(nix::libc::ENOENT) => io::Error::new(error.kind(), "it has no module ip_vs"),
+            _ => error,
+        })?;
         let id = answers.first().and_then(|answer| short(answer.get(4..)?, controller::FAMILY_ID));
         id.map(Self).ok_or_else(|| io::Error::other("the kernel names no number for IPVS"))
     }
