@@ -7,6 +7,7 @@
 use crate::admission::service_addresses;
 use crate::catalog::{self, Kind};
 use crate::context::{Context, Warnings};
+use crate::flow_objects;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::query::Query;
 use crate::registry;
@@ -29,8 +30,6 @@ use std::time::Duration;
 
 /// Objects created at the same time: enough to share the log's flushes, few enough to leave room for requests.
 const CONCURRENT_MAX: usize = 64;
-/// Group of the objects of priority and fairness.
-const FLOW_CONTROL: &str = "flowcontrol.apiserver.k8s.io";
 /// Milliseconds between tries while no leader takes proposals.
 const RETRY_MS: u64 = 50;
 
@@ -43,7 +42,7 @@ pub(crate) async fn run(server: &Arc<Inner>) {
     objects.extend(kubernetes_service(server));
     objects.extend(server.config.bootstrap_objects.iter().cloned());
     objects.extend(kinds::scheduling::priorityclass::system_objects());
-    objects.extend(flow_objects());
+    objects.extend(flow_objects::shipped());
     let addresses = missing_addresses(server).await;
     for stage in [first, addresses, objects] {
         futures::stream::iter(stage)
@@ -59,23 +58,6 @@ pub(crate) async fn advertise(server: &Arc<Inner>) {
     }
 }
 
-/// Puts back what the server needs of priority and fairness, and takes away what an earlier version had made.
-pub(crate) async fn keep_flow_objects(server: &Arc<Inner>) {
-    for object in flow_objects() {
-        ensure(server, object).await;
-    }
-    for kind in catalog::all().iter().filter(|kind| kind.resource.group == FLOW_CONTROL) {
-        let view = server.store.view();
-        for entry in view.list(&kind.stored_as, None, None) {
-            let stored = server.codec.tree(kind, entry, entry.revision);
-            if stored.is_ok_and(|stored| flow::is_left_over(&stored)) {
-                // Refused when somebody has just claimed the object.
-                let _ = replace(server, entry, Operation::Delete(entry.object.key.clone())).await;
-            }
-        }
-    }
-}
-
 /// Services of an older data folder have addresses without an object.
 async fn missing_addresses(server: &Inner) -> Vec<Tree> {
     while !server.stopping.is_cancelled() {
@@ -85,10 +67,6 @@ async fn missing_addresses(server: &Inner) -> Vec<Tree> {
         }
     }
     Vec::new()
-}
-
-fn flow_objects() -> impl Iterator<Item = Tree> {
-    flow::shipped().iter().map(|shipped| shipped.object.clone())
 }
 
 /// The range that addresses of Services come from.
@@ -105,7 +83,7 @@ fn service_range(server: &Inner) -> Option<Tree> {
 }
 
 /// Creates an object unless it is there, however long the store takes to find its leader.
-async fn ensure(server: &Arc<Inner>, object: Tree) {
+pub(crate) async fn ensure(server: &Arc<Inner>, object: Tree) {
     while !server.stopping.is_cancelled() {
         match create(server, object.clone()).await {
             Ok(()) => return,
@@ -150,7 +128,7 @@ async fn create(server: &Arc<Inner>, mut object: Tree) -> ApiResult<()> {
             Reconciled::Recreate(_) => replace(server, &entry, Operation::Delete(key)).await?,
         }
     }
-    let field_manager = if group == FLOW_CONTROL { flow::FIELD_MANAGER } else { "" }.to_owned();
+    let field_manager = if group == flow_objects::GROUP { flow::FIELD_MANAGER } else { "" }.to_owned();
     let options = WriteOptions { dry_run: false, field_manager, validation: FieldValidation::Ignore };
     registry::create_tree(&context, kind, object, &options).await.map(drop)
 }
@@ -178,7 +156,7 @@ fn completed(kind: &Kind, mut stored: Tree, shipped: &Tree) -> Reconciled {
 }
 
 /// Writes over, or deletes, what was read.
-async fn replace(server: &Inner, entry: &Entry, operation: Operation) -> ApiResult<()> {
+pub(crate) async fn replace(server: &Inner, entry: &Entry, operation: Operation) -> ApiResult<()> {
     let transaction = Transaction {
         preconditions: vec![Precondition::AtRevision(entry.object.key.clone(), entry.revision)],
         operations: vec![operation],

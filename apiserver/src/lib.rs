@@ -24,6 +24,7 @@ mod empties;
 mod expiry;
 mod files;
 mod flow;
+mod flow_objects;
 mod forms;
 mod frames;
 mod identity;

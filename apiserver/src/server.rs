@@ -9,6 +9,7 @@ use crate::config::{Config, Tls};
 use crate::connect::Agents;
 use crate::expiry;
 use crate::flow::{self, Flow};
+use crate::flow_objects;
 use crate::forms::{self, Forms};
 use crate::frames::{self, Frames};
 use crate::identity::{Caller, Identities};
@@ -41,8 +42,6 @@ const HANDSHAKE_SECONDS_MAX: u64 = 10;
 const DRAIN_SECONDS_MAX: u64 = 10;
 /// How long this server may hear of no leader before what it knows, permissions above all, counts as old.
 const CONTACT_SECONDS_MAX: u64 = 5;
-/// Seconds between looks whether the objects of priority and fairness are as they should be, as upstream.
-const FLOW_OBJECTS_SECONDS: u64 = 60;
 /// Streams a client may have open on one HTTP/2 connection, as upstream.
 const STREAMS_MAX: u32 = 250;
 
@@ -142,10 +141,10 @@ impl ApiServer {
         if !self.inner.bootstrapped.swap(true, Ordering::AcqRel) {
             tokio::spawn(expiry::run(self.inner.clone()));
             tokio::spawn(ages::keep(self.inner.clone()));
-            tokio::spawn(keep_flow_objects(self.inner.clone()));
             self.inner.identities.start(&self.inner.stopping);
             tokio::spawn(flow::follow(self.inner.clone()));
             tokio::spawn(presence::run(self.inner.clone()));
+            tokio::spawn(flow_objects::run(self.inner.clone()));
         }
     }
 
@@ -229,18 +228,6 @@ impl ApiServer {
                 tracing::debug!(%error, "connection ended");
             }
         });
-    }
-}
-
-/// Somebody may change or delete them at any time.
-async fn keep_flow_objects(server: Arc<Inner>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(FLOW_OBJECTS_SECONDS));
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            () = server.stopping.cancelled() => return,
-            _ = ticks.tick() => bootstrap::keep_flow_objects(&server).await,
-        }
     }
 }
 

@@ -120,3 +120,16 @@ pub fn certificate(data: &[u8]) {
         assert_eq!(user.name, identity.name);
     }
 }
+
+/// A request for a certificate, as whoever approves and signs reads it. What can be read is signed or refused, and says
+/// the same when it is read again.
+pub fn certificate_request(data: &[u8]) {
+    use base64::Engine as _;
+    let request = base64::engine::general_purpose::STANDARD.encode(data);
+    let csr = serde_json::json!({"spec": {
+        "request": request, "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"],
+    }});
+    if let Ok(read) = apiserver::signing::read(&csr) {
+        assert_eq!(apiserver::signing::read(&csr), Ok(read));
+    }
+}

@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     target("continue_token", clients::continue_token),
     target("token", clients::token),
     target("certificate", clients::certificate),
+    target("certificate_request", clients::certificate_request),
     target("scalars", objects::scalars),
     target("dns", nodes::dns),
     target("spdy", nodes::spdy),

@@ -124,6 +124,10 @@ pub fn apply(data: &[u8]) {
         if has_empty_text(&config) || !is_within(&before, &live) {
             continue;
         }
+        // An empty list of items with keys is nobody's: the next to apply finds an object from before all applies.
+        if live["metadata"].get("managedFields").is_none() {
+            continue;
+        }
         let again = self::applied(kind, &live, &config, manager, force);
         let again = again.expect("nobody contests what one owns already");
         assert_eq!(completed(kind, again), live, "{manager} applies {config} twice");
