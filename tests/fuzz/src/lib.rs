@@ -4,6 +4,7 @@
 //! same thing agree. Three drivers run the same functions: the corpus as ordinary tests, a bounded number of seeded
 //! mutations, and libFuzzer (`.ci/fuzz TARGET SECONDS`). What they found stands in FOUND.md.
 
+pub mod chain;
 pub mod clients;
 mod document;
 pub mod grow;
@@ -30,6 +31,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 
 /// Every target, the most valuable first: what everybody may send comes before what only members and disks say.
 pub const TARGETS: &[Target] = &[
+    target("chain", chain::chain),
     target("grown_objects", grow::objects),
     target("json", objects::json),
     target("body_json", objects::body_json),
