@@ -30,6 +30,7 @@ use raft_store::Term;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// How long a request may take that is no watch and no stream.
 const SECONDS_MAX: u64 = 60;
@@ -58,9 +59,11 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
     }
     let mut body = Some(body);
     let mut seen = Seen::new(server.clone(), audit_id.clone());
-    let inside = AssertUnwindSafe(checked(server, parts, &mut body, &mut seen, warnings.clone()).boxed())
-        .catch_unwind()
-        .await;
+    // What is logged while a request is answered says for which one; it costs nothing unless such logs are wanted.
+    let span =
+        tracing::debug_span!("request", method = %parts.method, uri = %parts.uri, audit_id = ?audit_id);
+    let checked = checked(server, parts, &mut body, &mut seen, warnings.clone()).instrument(span.clone());
+    let inside = AssertUnwindSafe(checked.boxed()).catch_unwind().await;
     drain(body).await;
     let panicked = inside.is_err();
     let inside = inside.unwrap_or_else(|_| {
@@ -78,6 +81,7 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
             headers.append(http::header::WARNING, value);
         }
     }
+    span.in_scope(|| tracing::debug!(code = reply.status().as_u16(), "answered"));
     seen.conclude(reply, failure, panicked).await
 }
 
