@@ -38,6 +38,8 @@ struct Wanted {
     /// The next member that there has never been.
     next: u64,
     is_removed_first: bool,
+    /// A change has begun, or was not answered: it may lie in a log, half done, with a quorum of its own.
+    is_changing: bool,
 }
 
 impl Cluster {
@@ -49,7 +51,8 @@ impl Cluster {
         let computers: Arc<Vec<Computer>> = Arc::new(computers.collect());
         let members = computers.iter().map(|computer| (computer.member(), computer.number())).collect();
         let next = plan.members as u64 + 1;
-        let wanted = Arc::new(Mutex::new(Wanted { members, next, is_removed_first: false }));
+        let wanted =
+            Arc::new(Mutex::new(Wanted { members, next, is_removed_first: false, is_changing: false }));
         Self { computers, network, recorder: recorder.clone(), wanted }
     }
 
@@ -154,8 +157,13 @@ impl Cluster {
         self.recorder.record(Event::Wanted { members: wanted.members.keys().copied().collect() });
     }
 
+    /// Whether a disk may be lost: the members are those that should be, and no change of them is under way.
+    fn is_settled(&self) -> bool {
+        !self.wanted().is_changing && self.is_complete()
+    }
+
     /// Whether every computer runs and its member knows all of them, and nobody else, as voters.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         let wanted: Vec<u64> = self.wanted().members.keys().copied().collect();
         wanted.len() == self.computers.len()
             && self.computers.iter().all(|computer| {
@@ -172,9 +180,16 @@ impl Cluster {
             let Some((_, api)) = self.leader() else { continue };
             let Some(change) = self.wanted().next_change(&api.members()) else { continue };
             self.recorder.record(Event::Operator(format!("{change:?}")));
+            let was_changing = std::mem::replace(&mut self.wanted().is_changing, true);
             let answer = match change {
                 Change::Admit(member) => api.admit(member, computer::address(member)).await,
                 Change::Remove(member) => api.remove(member).await,
+            };
+            self.wanted().is_changing = match answer {
+                // One that is done was begun after every earlier one had ended.
+                "done" => false,
+                "unknown" | "power" => true,
+                _ => was_changing,
             };
             self.recorder.record(Event::Operator(format!("{change:?}: {answer}")));
         }

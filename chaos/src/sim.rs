@@ -221,7 +221,7 @@ fn agree(cluster: &Cluster) -> bool {
     let is_alone = states.len() == 1;
     states[0].is_some()
         && states.windows(2).all(|pair| pair[0] == pair[1])
-        && (is_alone || cluster.is_settled())
+        && (is_alone || cluster.is_complete())
 }
 
 thread_local! {
