@@ -56,6 +56,12 @@ FIXTURES = {f"{collection}/{body['metadata']['name']}": (collection, body) for c
     ('/apis/apps/v1/namespaces/default/deployments', {'metadata': {'name': 'web'}, 'spec': {
         'replicas': 1, 'selector': WEB, 'template': {
             'metadata': {'labels': {'app': 'web'}}, 'spec': {'containers': [CONTAINER]}}}}),
+    ('/apis/apps/v1/namespaces/default/statefulsets', {'metadata': {'name': 'none'}, 'spec': {
+        'replicas': 0, 'serviceName': 'none', 'selector': WEB, 'template': {
+            'metadata': {'labels': {'app': 'web'}}, 'spec': {'containers': [CONTAINER]}}}}),
+    ('/apis/batch/v1/namespaces/default/cronjobs', {'metadata': {'name': 'cj'}, 'spec': {
+        'schedule': '0 0 1 1 *', 'jobTemplate': {'spec': {'template': {
+            'spec': {'containers': [CONTAINER], 'restartPolicy': 'Never'}}}}}}),
 ]}
 
 
