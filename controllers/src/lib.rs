@@ -12,13 +12,17 @@ mod aggregation;
 mod bootstrap;
 mod catalog;
 mod certificates;
+mod cronjob;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod garbage;
+mod job;
 mod lease;
 mod namespace;
 mod node;
 mod ownership;
+mod podcontrol;
 mod protection;
 mod quota;
 mod replicaset;
@@ -28,6 +32,7 @@ mod service_cidr;
 mod serviceaccount;
 mod views;
 mod volumes;
+mod workloads;
 
 pub use certificates::{Certificates, RequestFacts};
 
@@ -59,6 +64,14 @@ pub enum Controller {
     Deployment,
     /// Keeps pods in number.
     ReplicaSet,
+    /// The same, for the older kind.
+    ReplicationController,
+    /// Runs jobs to their end.
+    Job,
+    /// Makes jobs when they are due.
+    CronJob,
+    /// Counts how many pods may go.
+    Disruption,
     /// Publishes the pods behind services, as slices and as Endpoints.
     Endpoints,
     /// Watches over nodes.
@@ -85,7 +98,7 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 18] = [
+    pub const ALL: [Controller; 22] = [
         Controller::Namespace,
         Controller::ServiceAccount,
         Controller::RootCa,
@@ -93,6 +106,10 @@ impl Controller {
         Controller::GarbageCollector,
         Controller::Deployment,
         Controller::ReplicaSet,
+        Controller::ReplicationController,
+        Controller::Job,
+        Controller::CronJob,
+        Controller::Disruption,
         Controller::Endpoints,
         Controller::NodeLifecycle,
         Controller::NodeIpam,
@@ -194,7 +211,7 @@ fn start(
     if wanted(Controller::GarbageCollector) {
         garbage::start(&mut house, emptied, freed);
     }
-    start_workloads(&mut house, &pods, &wanted);
+    workloads::start(&mut house, &pods, &wanted);
     let nodes = Cache::<views::Node>::new();
     if wanted(Controller::Endpoints) {
         endpoints::start(&mut house, &pods, &nodes);
@@ -222,21 +239,6 @@ fn start(
     house.follow(&pods, Source::all(&resources::PODS));
     house.follow(&namespaces, Source::all(&resources::NAMESPACES));
     house.tasks
-}
-
-fn start_workloads(house: &mut House<'_>, pods: &Cache<views::Pod>, wanted: &dyn Fn(Controller) -> bool) {
-    let sets = Cache::<views::Whole<views::ReplicaSet>>::new();
-    let deployments = Cache::<views::Whole<views::Deployment>>::new();
-    if wanted(Controller::ReplicaSet) {
-        replicaset::start(house, &sets, pods);
-    }
-    if wanted(Controller::Deployment) {
-        deployment::start(house, &deployments, &sets, pods);
-        house.follow(&deployments, Source::all(&resources::DEPLOYMENTS));
-    }
-    if wanted(Controller::ReplicaSet) || wanted(Controller::Deployment) {
-        house.follow(&sets, Source::all(&resources::REPLICA_SETS));
-    }
 }
 
 fn start_storage(house: &mut House<'_>, pods: &Cache<views::Pod>, wanted: &dyn Fn(Controller) -> bool) {

@@ -3,9 +3,17 @@
 //! The decision is pure; [`Claimer`] carries it out. Whoever is controlled by
 //! somebody else is never touched.
 
+use std::sync::Arc;
+
 use runtime::client::PartialObject;
-use runtime::{Client, Key, LabelSelector, Metadata, OwnerReference, PatchKind, Resource, failure};
-use serde_json::json;
+use runtime::{
+    Cache, Change, Client, Key, LabelSelector, Metadata, OwnerReference, PatchKind, Resource, View, failure,
+};
+use serde_json::{Value, json};
+
+use crate::resources;
+use crate::views::Pod;
+use crate::views::pod::{controlled_by, orphans_of};
 
 /// What one object is to a controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +39,119 @@ pub(crate) fn claim(controller: &Metadata, selector: &LabelSelector, object: &Me
         Some(_) => Claim::Release,
         None if controller.deleting() || object.deleting() || !selected => Claim::Foreign,
         None => Claim::Adopt,
+    }
+}
+
+/// The pods of a controller after adopting orphans and letting others go, and the last failure on the way.
+pub(crate) async fn claim_pods(
+    client: &Client,
+    owner: &'static Resource,
+    controller: &Metadata,
+    selector: &LabelSelector,
+    pods: &Cache<Pod>,
+) -> Result<(Vec<Arc<Pod>>, Option<kube::Error>), kube::Error> {
+    let claimer = Claimer { client, owner, controller, owned: &resources::PODS };
+    let mut candidates = pods.group(&controlled_by(&controller.uid));
+    candidates.extend(pods.group(&orphans_of(&controller.namespace)));
+    let (mut owned, mut may_adopt, mut failed) = (Vec::new(), None, None);
+    for pod in candidates {
+        let outcome = match claim(controller, selector, &pod.metadata) {
+            Claim::Foreign => Ok(false),
+            Claim::Owned => Ok(true),
+            // Who has ended is adopted by nobody, and released when it goes.
+            Claim::Adopt | Claim::Release if pod.terminal() => Ok(false),
+            Claim::Release => claimer.release(&pod.metadata).await.map(|()| false),
+            Claim::Adopt => {
+                let allowed = match may_adopt {
+                    Some(allowed) => allowed,
+                    None => *may_adopt.insert(claimer.may_adopt().await?),
+                };
+                if allowed { claimer.adopt(&pod.metadata).await } else { Ok(false) }
+            }
+        };
+        match outcome {
+            Ok(true) => owned.push(pod),
+            Ok(false) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    Ok((owned, failed))
+}
+
+/// Workloads of one kind that a change of a pod concerns: its owners, or for an orphan those that select it.
+pub(crate) fn owners_of<T: View>(
+    change: &Change<'_, Pod>,
+    kind: &str,
+    owners: &Cache<T>,
+    selector: impl Fn(&T) -> Option<&LabelSelector>,
+) -> Vec<Key> {
+    let mut keys = Vec::new();
+    for pod in [change.old, change.new].into_iter().flatten() {
+        if let Some(owner) = pod.metadata.controller().filter(|owner| owner.kind == kind) {
+            let key = Key::new(pod.metadata.namespace.clone(), owner.name.clone());
+            let known = owners.get(&key).is_some_and(|known| known.metadata().uid == owner.uid);
+            if known && !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
+    let orphan = change.new.filter(|pod| pod.metadata.controller().is_none() && pod.active());
+    if let Some(orphan) = orphan {
+        let near = owners.in_namespace(&orphan.metadata.namespace);
+        let selecting = near
+            .iter()
+            .filter(|owner| selector(owner).is_some_and(|selector| selector.matches(orphan.labels())));
+        keys.extend(selecting.map(|owner| owner.metadata().key()));
+    }
+    keys
+}
+
+/// The pod that a template at `spec.template` of its owner stands for.
+pub(crate) fn pod_of(owner: &Value, resource: &Resource, metadata: &Metadata) -> Value {
+    let template = &owner["spec"]["template"];
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "generateName": format!("{}-", metadata.name),
+            "ownerReferences": [OwnerReference::controlled_by(&resource.api_version(), &resource.kind, metadata)],
+        },
+        "spec": template["spec"],
+    });
+    for field in ["labels", "annotations", "finalizers"] {
+        if !template["metadata"][field].is_null() {
+            pod["metadata"][field] = template["metadata"][field].clone();
+        }
+    }
+    pod
+}
+
+/// Writes a status if it says something new, once more on the live object after a conflict; gives the position of the write.
+pub(crate) async fn write_status(
+    client: &Client,
+    resource: &'static Resource,
+    tree: &Value,
+    status: Value,
+) -> Result<Option<u64>, kube::Error> {
+    let text = |name: &str| tree["metadata"][name].as_str().unwrap_or_default();
+    let path = (text("namespace"), text("name"), "status");
+    let mut wanted = tree.clone();
+    wanted["status"] = status;
+    let mut answer = client.update(resource, path, &wanted).await;
+    if answer.as_ref().is_err_and(failure::is_conflict) {
+        let mut live: Value = client.get(resource, path.0, path.1).await?;
+        if live["metadata"]["uid"] == tree["metadata"]["uid"] {
+            live["status"] = wanted["status"].clone();
+            answer = client.update(resource, path, &live).await;
+        }
+    }
+    match answer {
+        Ok(written) => {
+            let version = written["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+            Ok(Some(runtime::metadata::position(version)))
+        }
+        Err(error) if failure::is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -35,3 +35,10 @@ pub(crate) static SUBJECT_ACCESS_REVIEWS: Resource =
     Resource::cluster("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview");
 pub(crate) static ENDPOINT_SLICES: Resource =
     Resource::namespaced("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice");
+pub(crate) static REPLICATION_CONTROLLERS: Resource =
+    Resource::namespaced("", "v1", "replicationcontrollers", "ReplicationController");
+pub(crate) static JOBS: Resource = Resource::namespaced("batch", "v1", "jobs", "Job");
+pub(crate) static CRON_JOBS: Resource = Resource::namespaced("batch", "v1", "cronjobs", "CronJob");
+pub(crate) static BUDGETS: Resource =
+    Resource::namespaced("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget");
+pub(crate) static STATEFUL_SETS: Resource = Resource::namespaced("apps", "v1", "statefulsets", "StatefulSet");

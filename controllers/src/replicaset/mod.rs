@@ -1,4 +1,4 @@
-//! Keeps as many pods of a template as a ReplicaSet wants.
+//! Keeps as many pods of a template as a ReplicaSet or a ReplicationController wants.
 
 mod plan;
 
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use runtime::{
-    Cache, Change, Client, DeleteOptions, Expectations, Key, LabelSelector, Metadata, Next, OwnerReference,
-    Queue, Reconcile, Recorder, Regarding, Severity, View as _, failure,
+    Cache, Client, DeleteOptions, Expectations, Key, LabelSelector, Metadata, Next, Queue, Reconcile,
+    Recorder, Regarding, Resource, Severity, View as _, failure,
 };
 use serde_json::{Value, json};
 
 use self::plan::{Action, View};
-use crate::ownership::{Claim, Claimer, claim};
-use crate::views::pod::{controlled_by, orphans_of};
+use crate::ownership::{claim_pods, owners_of, pod_of, write_status};
+use crate::views::pod::controlled_by;
 use crate::views::workload::ReplicaSetStatus;
 use crate::views::{Pod, ReplicaSet, Whole};
 use crate::{House, resources};
@@ -26,7 +26,32 @@ const LAG_PAUSE: Duration = Duration::from_secs(1);
 
 type Set = Whole<ReplicaSet>;
 
+/// Which of the two kinds is kept: both have one shape and one plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    name: &'static str,
+    resource: &'static Resource,
+    /// Identity of the controller, and the name in its events.
+    controller: &'static str,
+    /// Whether the status counts pods on their way out.
+    counts_terminating: bool,
+}
+
+pub(crate) static REPLICA_SETS: Kind = Kind {
+    name: "replicaset",
+    resource: &resources::REPLICA_SETS,
+    controller: "replicaset-controller",
+    counts_terminating: true,
+};
+pub(crate) static REPLICATION_CONTROLLERS: Kind = Kind {
+    name: "replicationcontroller",
+    resource: &resources::REPLICATION_CONTROLLERS,
+    controller: "replication-controller",
+    counts_terminating: false,
+};
+
 struct ReplicaSets {
+    kind: &'static Kind,
     client: Client,
     recorder: Recorder,
     sets: Cache<Set>,
@@ -37,19 +62,20 @@ struct ReplicaSets {
     set_written: Expectations,
 }
 
-pub(crate) fn start(house: &mut House<'_>, sets: &Cache<Set>, pods: &Cache<Pod>) {
+pub(crate) fn start(house: &mut House<'_>, kind: &'static Kind, sets: &Cache<Set>, pods: &Cache<Pod>) {
     let queue = Queue::<Key>::new();
     let changed = queue.clone();
     sets.on_change(move |change| changed.add(change.latest().metadata().key()));
     let (touched, owners) = (queue.clone(), sets.clone());
     pods.on_change(move |change| {
-        for key in owners_of(change, &owners) {
+        for key in owners_of(change, &kind.resource.kind, &owners, |set| selector(set)) {
             touched.add(key);
         }
     });
-    let client = house.client("replicaset-controller");
+    let client = house.client(kind.controller);
     let controller = Arc::new(ReplicaSets {
-        recorder: house.recorder(&client, "replicaset-controller"),
+        kind,
+        recorder: house.recorder(&client, kind.controller),
         client,
         sets: sets.clone(),
         pods: pods.clone(),
@@ -63,27 +89,6 @@ pub(crate) fn start(house: &mut House<'_>, sets: &Cache<Set>, pods: &Cache<Pod>)
     });
 }
 
-/// Sets that a change of a pod concerns: its owners, or for an orphan those that select it.
-fn owners_of(change: &Change<'_, Pod>, sets: &Cache<Set>) -> Vec<Key> {
-    let mut keys = Vec::new();
-    for pod in [change.old, change.new].into_iter().flatten() {
-        if let Some(owner) = pod.metadata.controller().filter(|owner| owner.kind == "ReplicaSet") {
-            let key = Key::new(pod.metadata.namespace.clone(), owner.name.clone());
-            if sets.get(&key).is_some_and(|set| set.metadata().uid == owner.uid) && !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-    }
-    let orphan = change.new.filter(|pod| pod.metadata.controller().is_none() && pod.active());
-    if let Some(orphan) = orphan {
-        let near = sets.in_namespace(&orphan.metadata.namespace);
-        let selecting =
-            near.iter().filter(|set| selector(set).is_some_and(|selector| selector.matches(orphan.labels())));
-        keys.extend(selecting.map(|set| set.metadata().key()));
-    }
-    keys
-}
-
 /// A selector that selects nothing in particular selects nothing.
 fn selector(set: &ReplicaSet) -> Option<&LabelSelector> {
     set.spec.selector.as_ref().filter(|selector| !selector.is_empty())
@@ -93,7 +98,7 @@ impl Reconcile for ReplicaSets {
     type Key = Key;
 
     fn name(&self) -> &'static str {
-        "replicaset"
+        self.kind.name
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Next, kube::Error> {
@@ -111,7 +116,8 @@ impl Reconcile for ReplicaSets {
         if !fresh {
             return Ok(Next::After(LAG_PAUSE));
         }
-        let (owned, unclaimed) = self.claim(&set, selector).await?;
+        let (owned, unclaimed) =
+            claim_pods(&self.client, self.kind.resource, set.metadata(), selector, &self.pods).await?;
         let terminating = owned.iter().filter(|pod| pod.metadata.deleting() && !pod.terminal()).count();
         let view = View {
             set: &set,
@@ -125,7 +131,8 @@ impl Reconcile for ReplicaSets {
             None => None,
         };
         let words = failure.as_ref().map(failure::message);
-        let status = plan::status(&view, words.as_deref());
+        let mut status = plan::status(&view, words.as_deref());
+        status.terminating_replicas = status.terminating_replicas.filter(|_| self.kind.counts_terminating);
         self.write_status(key, &set, &status).await?;
         if let Some(error) = failure.or(unclaimed) {
             return Err(error);
@@ -138,46 +145,6 @@ impl Reconcile for ReplicaSets {
 }
 
 impl ReplicaSets {
-    /// The pods of a set after adopting orphans and letting others go.
-    async fn claim(
-        &self,
-        set: &Set,
-        selector: &LabelSelector,
-    ) -> Result<(Vec<Arc<Pod>>, Option<kube::Error>), kube::Error> {
-        let metadata = set.metadata();
-        let claimer = Claimer {
-            client: &self.client,
-            owner: &resources::REPLICA_SETS,
-            controller: metadata,
-            owned: &resources::PODS,
-        };
-        let mut candidates = self.pods.group(&controlled_by(&metadata.uid));
-        candidates.extend(self.pods.group(&orphans_of(&metadata.namespace)));
-        let (mut owned, mut may_adopt, mut failed) = (Vec::new(), None, None);
-        for pod in candidates {
-            let outcome = match claim(metadata, selector, &pod.metadata) {
-                Claim::Foreign => Ok(false),
-                Claim::Owned => Ok(true),
-                // Who has ended is adopted by nobody, and released when it goes.
-                Claim::Adopt | Claim::Release if pod.terminal() => Ok(false),
-                Claim::Release => claimer.release(&pod.metadata).await.map(|()| false),
-                Claim::Adopt => {
-                    let allowed = match may_adopt {
-                        Some(allowed) => allowed,
-                        None => *may_adopt.insert(claimer.may_adopt().await?),
-                    };
-                    if allowed { claimer.adopt(&pod.metadata).await } else { Ok(false) }
-                }
-            };
-            match outcome {
-                Ok(true) => owned.push(pod),
-                Ok(false) => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        Ok((owned, failed))
-    }
-
     fn related_on_node(&self, set: &Set) -> BTreeMap<String, usize> {
         let siblings = match set.metadata().controller() {
             Some(owner) => self.sets.group(&controlled_by(&owner.uid)),
@@ -206,7 +173,7 @@ impl ReplicaSets {
     /// Creates pods in batches of 1, 2, 4 ...: what fails for one will fail for
     /// all, and should not be tried five hundred times.
     async fn create(&self, set: &Set, count: usize) -> Result<(), kube::Error> {
-        let pod = pod_of(&set.tree, set.metadata());
+        let pod = pod_of(&set.tree, self.kind.resource, set.metadata());
         let (mut left, mut batch) = (count, 1);
         while left > 0 {
             batch = batch.min(left);
@@ -270,50 +237,14 @@ impl ReplicaSets {
         if set.status == *status {
             return Ok(());
         }
-        let path = (key.namespace.as_str(), key.name.as_str(), "status");
-        let mut tree = set.tree.clone();
-        tree["status"] = json!(status);
-        let mut answer = self.client.update(&resources::REPLICA_SETS, path, &tree).await;
-        if answer.as_ref().is_err_and(failure::is_conflict) {
-            let mut live: Value =
-                self.client.get(&resources::REPLICA_SETS, &key.namespace, &key.name).await?;
-            if live["metadata"]["uid"] == tree["metadata"]["uid"] {
-                live["status"] = json!(status);
-                answer = self.client.update(&resources::REPLICA_SETS, path, &live).await;
-            }
+        let written = write_status(&self.client, self.kind.resource, &set.tree, json!(status)).await?;
+        if let Some(position) = written {
+            self.set_written.wrote(key, position, Timestamp::now());
         }
-        match answer {
-            Ok(written) => {
-                let version = written["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-                self.set_written.wrote(key, runtime::metadata::position(version), Timestamp::now());
-                Ok(())
-            }
-            Err(error) if failure::is_not_found(&error) => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 
     fn tell(&self, set: &Metadata, severity: Severity, reason: &str, message: String) {
-        self.recorder.event(Regarding::new(&resources::REPLICA_SETS, set), severity, reason, message);
+        self.recorder.event(Regarding::new(self.kind.resource, set), severity, reason, message);
     }
-}
-
-/// The pod a template stands for.
-fn pod_of(set: &Value, metadata: &Metadata) -> Value {
-    let template = &set["spec"]["template"];
-    let mut pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "generateName": format!("{}-", metadata.name),
-            "ownerReferences": [OwnerReference::controlled_by("apps/v1", "ReplicaSet", metadata)],
-        },
-        "spec": template["spec"],
-    });
-    for field in ["labels", "annotations", "finalizers"] {
-        if !template["metadata"][field].is_null() {
-            pod["metadata"][field] = template["metadata"][field].clone();
-        }
-    }
-    pod
 }

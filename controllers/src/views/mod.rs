@@ -1,5 +1,6 @@
 //! What the controllers keep of each kind: only the fields they read.
 
+pub(crate) mod batch;
 mod core;
 pub(crate) mod node;
 pub(crate) mod pod;

@@ -108,6 +108,21 @@ pub(crate) struct PodIp {
 pub(crate) struct ContainerStatus {
     pub(crate) name: String,
     pub(crate) restart_count: i32,
+    pub(crate) state: ContainerState,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ContainerState {
+    pub(crate) terminated: Option<Terminated>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Terminated {
+    pub(crate) exit_code: i32,
+    pub(crate) finished_at: Option<Timestamp>,
 }
 
 /// A condition of a pod or node.

@@ -22,8 +22,25 @@ pub(crate) struct ReplicaSet {
 pub(crate) struct ReplicaSetSpec {
     pub(crate) replicas: i32,
     pub(crate) min_ready_seconds: i64,
+    #[serde(deserialize_with = "selector_or_labels")]
     pub(crate) selector: Option<LabelSelector>,
     pub(crate) template: TemplateLabels,
+}
+
+/// A selector, or the plain map of labels that a ReplicationController has for one.
+fn selector_or_labels<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<LabelSelector>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Labels(BTreeMap<String, String>),
+        Selector(LabelSelector),
+    }
+    Ok(Option::deserialize(deserializer)?.map(|form| match form {
+        Form::Labels(match_labels) => LabelSelector { match_labels, ..LabelSelector::default() },
+        Form::Selector(selector) => selector,
+    }))
 }
 
 /// Of a template only the labels are read; the rest stays a tree.
@@ -147,11 +164,11 @@ fn zero_64(number: &i64) -> bool {
     *number == 0
 }
 
-mod whole_seconds {
+pub(crate) mod whole_seconds {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         time: &Option<Timestamp>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -161,7 +178,7 @@ mod whole_seconds {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Timestamp>, D::Error> {
         Option::deserialize(deserializer)
