@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use runtime::{
-    Cache, Change, DeleteOptions, Expectations, Key, LabelSelector, Next, PatchKind, Queue, Reconcile,
-    View as _, failure,
+    Cache, Change, Client, DeleteOptions, Expectations, Key, LabelSelector, Next, PatchKind, Queue,
+    Reconcile, View as _, failure,
 };
 use serde_json::{Value, json};
 
@@ -36,6 +36,8 @@ type WholeJob = Whole<Job>;
 
 struct Jobs {
     control: PodControl,
+    /// Who may delete jobs.
+    cleaner: Client,
     jobs: Cache<WholeJob>,
     pods: Cache<Pod>,
     job_written: Expectations,
@@ -58,6 +60,7 @@ pub(crate) fn start(house: &mut House<'_>, jobs: &Cache<WholeJob>, pods: &Cache<
     let recorder = house.recorder(&client, "job-controller");
     let controller = Arc::new(Jobs {
         control: PodControl::new(client, recorder, &resources::JOBS),
+        cleaner: house.client("ttl-after-finished-controller"),
         jobs: jobs.clone(),
         pods: pods.clone(),
         job_written: Expectations::default(),
@@ -193,7 +196,7 @@ impl Jobs {
             propagation_policy: Some("Foreground"),
             ..DeleteOptions::of(&job.metadata().uid)
         };
-        match self.control.client.delete(&resources::JOBS, &namespace, &name, &options).await {
+        match self.cleaner.delete(&resources::JOBS, &namespace, &name, &options).await {
             Err(error) if !failure::is_not_found(&error) && !failure::is_conflict(&error) => Err(error),
             _ => Ok(Next::Change),
         }
