@@ -178,9 +178,10 @@ async fn evict_key(context: &Context, kind: &'static Kind, delete: &DeleteOption
             let Some(marked) = mark(context, kind, &entry, pod, grant.budget).await? else { continue };
             delete.revision = delete.revision.map(|_| marked.to_string());
         }
+        let is_another = delete.uid.as_deref().is_some_and(|uid| uid != &*entry.object.uid);
         match delete_key(context, kind, &key, &delete, Admission::Passed).await {
             // The pod changed while it was to go as it was: the budgets are asked again.
-            Err(ApiError::Conflict { .. }) if ties_revision => {}
+            Err(ApiError::Conflict { .. }) if ties_revision && !is_another => {}
             deleted => {
                 let (Deleted::Gone(..) | Deleted::Waiting(_) | Deleted::Dry(..)) = deleted?;
                 return Ok(());
