@@ -59,6 +59,22 @@ pub fn status(tree: &Tree) -> Bytes {
         .unwrap_or_else(|_| serde_json::to_vec(tree).expect("trees encode into memory").into())
 }
 
+/// An object that is not stored in the envelope of the kind it names: a scale, a status, metadata alone.
+pub fn named(tree: &Tree) -> Bytes {
+    let text = |name: &str| tree.get(name).and_then(Tree::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let definition = match kind {
+        "Status" => return status(tree),
+        "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(format!("{META}.{kind}")),
+        _ => k8s::tables::definition_of_kind(group, version, kind).map(ToOwned::to_owned),
+    };
+    // What has no message goes as JSON, which clients tell from protobuf by its first byte.
+    definition
+        .and_then(|definition| enveloped(&definition, api_version, kind, tree).ok())
+        .unwrap_or_else(|| serde_json::to_vec(tree).expect("trees encode into memory").into())
+}
+
 /// Any object of a known definition in its envelope.
 pub fn enveloped(definition: &str, api_version: &str, kind: &str, tree: &Tree) -> ApiResult<Bytes> {
     let raw = protobuf::encode(definition, tree).map_err(|_| no_message())?;
@@ -122,4 +138,34 @@ pub fn decode(schema: &'static Schema, body: &[u8]) -> Result<Tree, String> {
         tree["kind"] = json!(envelope.kind);
     }
     Ok(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_stored_is_wrapped_as_what_it_names() {
+        let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"},
+            "spec": {"replicas": 2}, "status": {"replicas": 1, "selector": "a=b"}});
+        let refusal = json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+            "message": "no", "code": 404});
+        let partial = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"name": "web"}});
+        for tree in [scale, refusal, partial] {
+            let bytes = named(&tree);
+            let envelope = protobuf::unwrap(&bytes).expect("protobuf");
+            assert_eq!(envelope.api_version, tree["apiVersion"]);
+            assert_eq!(envelope.kind, tree["kind"]);
+        }
+    }
+
+    #[test]
+    fn a_scale_survives_its_message() {
+        let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"},
+            "spec": {"replicas": 2}, "status": {"replicas": 1, "selector": "a=b"}});
+        let read = decode_any(&named(&scale)).expect("a scale");
+        assert_eq!((&read["spec"], &read["status"]), (&scale["spec"], &scale["status"]));
+        assert_eq!(read["metadata"]["name"], "web");
+    }
 }

@@ -476,7 +476,7 @@ fn definitions(columns: &[kinds::Column]) -> Tree {
 pub fn encode(tree: &Tree, accepted: Accepted) -> Bytes {
     match accepted.format {
         Format::Yaml => yaml::encode(tree).into(),
-        Format::Protobuf => crate::protobuf::status(tree),
+        Format::Protobuf => crate::protobuf::named(tree),
         Format::Json if accepted.pretty => {
             serde_json::to_vec_pretty(tree).expect("trees encode into memory").into()
         }
