@@ -192,6 +192,21 @@ pub fn label_selector(obj: &Value, path: &str) -> String {
     or_none(&terms.join(","))
 }
 
+/// Addresses and names at which a load balancer takes traffic for an object, in order.
+pub fn balancer_addresses(obj: &Value) -> Vec<&str> {
+    let mut addresses: Vec<&str> = list_at(obj, "status.loadBalancer.ingress")
+        .iter()
+        .map(|ingress| match str_at(ingress, "ip") {
+            "" => str_at(ingress, "hostname"),
+            ip => ip,
+        })
+        .filter(|address| !address.is_empty())
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

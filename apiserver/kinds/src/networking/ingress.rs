@@ -136,17 +136,7 @@ fn hosts_cell(obj: &Value) -> String {
 }
 
 fn address_cell(obj: &Value) -> String {
-    let mut addresses: Vec<&str> = list_at(obj, "status.loadBalancer.ingress")
-        .iter()
-        .map(|ingress| match str_at(ingress, "ip") {
-            "" => str_at(ingress, "hostname"),
-            ip => ip,
-        })
-        .filter(|address| !address.is_empty())
-        .collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    let text = addresses.join(",");
+    let text = columns::balancer_addresses(obj).join(",");
     if text.len() <= ADDRESS_CELL_MAX {
         return text;
     }

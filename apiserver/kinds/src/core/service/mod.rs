@@ -221,25 +221,11 @@ fn external_addresses(obj: &Value) -> String {
     match str_at(obj, "spec.type") {
         "ClusterIP" | "NodePort" => columns::or_none(&external.join(",")),
         "LoadBalancer" => {
-            let mut addresses = ingress_addresses(obj);
+            let mut addresses = columns::balancer_addresses(obj);
             addresses.extend(external);
             if addresses.is_empty() { "<pending>".to_owned() } else { addresses.join(",") }
         }
         "ExternalName" => str_at(obj, "spec.externalName").to_owned(),
         _ => "<unknown>".to_owned(),
     }
-}
-
-fn ingress_addresses(obj: &Value) -> Vec<&str> {
-    let mut addresses: Vec<&str> = list_at(obj, "status.loadBalancer.ingress")
-        .iter()
-        .map(|ingress| match str_at(ingress, "ip") {
-            "" => str_at(ingress, "hostname"),
-            ip => ip,
-        })
-        .filter(|address| !address.is_empty())
-        .collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
 }
