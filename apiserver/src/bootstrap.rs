@@ -200,6 +200,7 @@ fn context(server: &Arc<Inner>, kind: &Kind, object: &Tree) -> Context {
         user: UserInfo::authenticated(users::APISERVER, &[groups::MASTERS]),
         fence: None,
         upgrade: None,
+        beginning: None,
         warnings: Warnings::default(),
         now: crate::clock::now(&server.seams),
     }

@@ -1,13 +1,13 @@
 //! What every request goes through, in order: request info, authentication,
-//! impersonation, authorization, dispatch. Whatever fails becomes a Status;
+//! impersonation, seats of a priority level, authorization, dispatch. Whatever fails becomes a Status;
 //! whatever panics becomes a 500 one.
 
-use crate::catalog;
+use crate::catalog::{self, Kind};
 use crate::config::OWN_PAGES;
 use crate::connect;
 use crate::context::{Context, Fence, Warnings};
 use crate::discovery;
-use crate::flow::{self, TooMany};
+use crate::flow::{self, Beginning, TooMany};
 use crate::identity::{self, Caller};
 use crate::query::{self, Query};
 use crate::registry;
@@ -34,6 +34,11 @@ use tracing::Instrument as _;
 
 /// How long a request may take that is no watch and no stream.
 const SECONDS_MAX: u64 = 60;
+
+/// How long a watch may wait for its seats: a quarter of what another request may take.
+const WATCH_WAIT_MAX: Duration = Duration::from_secs(SECONDS_MAX / 4);
+/// How long any request may wait for its seats.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How long a body that nobody wants may take to arrive.
 const DRAIN_SECONDS_MAX: u64 = 1;
@@ -139,29 +144,23 @@ async fn checked(
     let (method, headers) = (parts.method.clone(), std::mem::take(&mut parts.headers));
     let upgrade = registry::socket::is_asked(&headers).then(|| parts.extensions.get::<OnUpgrade>().cloned());
     let upgrade = upgrade.flatten();
-    let mut context = Context { server, method, info, query, headers, user, fence, upgrade, warnings, now };
+    let beginning = None;
+    let mut context =
+        Context { server, method, info, query, headers, user, fence, upgrade, beginning, warnings, now };
 
-    let wanted = identity::wanted(&context.headers)?;
-    // Whoever may do everything as himself needs no look at roles.
-    if wanted.is_some() || !context.user.is_privileged() {
-        let impersonates = wanted.is_some();
-        let outcome = authorize(&mut context, wanted);
-        if impersonates {
-            seen.acts_for(&context.user);
-        }
-        seen.may(outcome.is_ok());
-        outcome?;
-    } else {
-        seen.may(true);
+    if let Some(wanted) = identity::wanted(&context.headers)? {
+        impersonate(&mut context, &wanted)?;
+        seen.acts_for(&context.user);
     }
-
-    if takes_seats(&context.info) {
-        let width = || width(&context);
-        match context.server.flow.admit(&context.user, &context.info, width).await {
-            Ok(granted) => seen.holds(granted),
-            Err(TooMany) => return Ok(reply::too_many()),
-        }
+    if takes_seats(&context.info)
+        && let Err(TooMany { flows, retry_after }) = take_seats(&mut context, kind, limit, seen).await
+    {
+        seen.is_under(flows);
+        return Ok(reply::too_many(retry_after));
     }
+    let outcome = authorize(&context);
+    seen.may(outcome.is_ok());
+    outcome?;
 
     // Boxed, so that what a rare path needs is not part of every request's future.
     let served = dispatch(&context, parts, body, seen).boxed();
@@ -179,24 +178,45 @@ fn takes_seats(info: &RequestInfo) -> bool {
     !info.is_long_running() || (info.verb == "watch" && info.subresource.is_empty())
 }
 
-/// The seats a request needs. A watch that goes on from a revision has no state to send.
-fn width(context: &Context) -> u32 {
-    let query = &context.query;
-    let resumes = context.info.verb == "watch"
-        && !matches!(query.text("resourceVersion"), "" | "0")
-        && !query.flag("sendInitialEvents");
-    let limit = query.text("limit").parse().unwrap_or(0);
-    if resumes { 1 } else { flow::width(&context.server, &context.info, limit) }
+/// Waits for the seats of a request. Those of a watch go to whoever sends its first state, all others stay with what is noted
+/// of the request.
+async fn take_seats(
+    context: &mut Context,
+    kind: Option<&'static Kind>,
+    limit: Option<Duration>,
+    seen: &mut Seen,
+) -> Result<(), TooMany> {
+    let server = context.server.clone();
+    let wait_max = limit.map_or(WATCH_WAIT_MAX, |limit| (limit / 4).min(WAIT_MAX));
+    let stored = || flow::stored(&server, kind);
+    let (user, info) = (Arc::new(context.user.clone()), Arc::new(context.info.clone()));
+    let mut granted = server.flow.admit(&user, &info, &context.query, wait_max, stored).await?;
+    seen.is_under(Some(granted.flows().clone()));
+    seen.watches(granted.take_watched());
+    if context.info.verb == "watch" {
+        context.beginning = Some(Beginning::new(granted));
+    } else {
+        seen.holds(granted);
+    }
+    Ok(())
 }
 
-/// Impersonation, then authorization, over one view of the permissions.
-fn authorize(context: &mut Context, wanted: Option<UserInfo>) -> ApiResult<()> {
+/// The user becomes another, if it may.
+fn impersonate(context: &mut Context, wanted: &UserInfo) -> ApiResult<()> {
     let server = context.server.clone();
     let snapshot = server.permissions.snapshot(&server.store, &server.codec);
-    let attributes = attributes(context);
-    if let Some(wanted) = wanted {
-        context.user = identity::impersonate(context, &wanted, &snapshot, &attributes)?;
+    context.user = identity::impersonate(context, wanted, &snapshot, &attributes(context))?;
+    Ok(())
+}
+
+fn authorize(context: &Context) -> ApiResult<()> {
+    // Whoever may do everything needs no look at roles.
+    if context.user.is_privileged() {
+        return Ok(());
     }
+    let server = &context.server;
+    let snapshot = server.permissions.snapshot(&server.store, &server.codec);
+    let attributes = attributes(context);
     snapshot.authorizer().check(&context.user, &attributes).map_err(escaped)
 }
 

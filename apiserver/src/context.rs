@@ -1,6 +1,7 @@
 //! What every part of one request shares: who asks, what for, under which
 //! options. Decides nothing.
 
+use crate::flow::Beginning;
 use crate::negotiate::{self, Accepted, Offer};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
@@ -69,6 +70,8 @@ pub(crate) struct Context {
     pub(crate) fence: Option<Term>,
     /// The connection behind the request, when it asks for a WebSocket.
     pub(crate) upgrade: Option<OnUpgrade>,
+    /// The seats of a watch that begins.
+    pub(crate) beginning: Option<Beginning>,
     /// Warnings so far.
     pub(crate) warnings: Warnings,
     /// When it came.

@@ -85,10 +85,10 @@ pub(crate) fn text(code: u16, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
-/// The server has no seat for this request. Upstream says so in plain text.
-pub(crate) fn too_many() -> Reply {
+/// The server has no seat for this request; it may come again after so many seconds. Upstream says so in plain text.
+pub(crate) fn too_many(retry_after: u64) -> Reply {
     let mut reply = text(429, "Too many requests, please try again later.\n");
-    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
     reply
 }
 

@@ -3,7 +3,7 @@
 
 use crate::audit::{Arrival, Draft, Level, Outcome, Stage};
 use crate::catalog::Kind;
-use crate::flow::Granted;
+use crate::flow::{Flows, Granted, Watched};
 use crate::metrics::Labels;
 use crate::negotiate;
 use crate::negotiate::Format;
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Uri};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use mvcc::Key;
 use schema::Tree;
@@ -55,6 +55,10 @@ pub(crate) struct Seen {
     draft: Option<Draft>,
     sent: Option<Sent>,
     granted: Option<Granted>,
+    /// The schema it was admitted or refused under.
+    flows: Option<Arc<Flows>>,
+    /// It is counted as a watch as long as it lasts.
+    watched: Option<Watched>,
 }
 
 impl Seen {
@@ -70,6 +74,8 @@ impl Seen {
             draft: None,
             sent: None,
             granted: None,
+            flows: None,
+            watched: None,
         }
     }
 
@@ -126,7 +132,17 @@ impl Seen {
         }
     }
 
-    /// The seats it holds until it is answered, or its stream has begun.
+    /// The schema it falls under, if any.
+    pub(crate) fn is_under(&mut self, flows: Option<Arc<Flows>>) {
+        self.flows = flows;
+    }
+
+    /// It is a watch that writers pay for.
+    pub(crate) fn watches(&mut self, watched: Option<Watched>) {
+        self.watched = watched;
+    }
+
+    /// The seats it holds until it is answered.
     pub(crate) fn holds(&mut self, granted: Granted) {
         self.granted = Some(granted);
     }
@@ -144,8 +160,8 @@ impl Seen {
     pub(crate) async fn conclude(mut self, mut reply: Reply, failure: Option<Tree>, panicked: bool) -> Reply {
         let code = reply.status().as_u16();
         let granted = self.granted.take();
-        if let Some(granted) = &granted {
-            granted.tell(reply.headers_mut());
+        if let Some(flows) = &self.flows {
+            flows.tell(reply.headers_mut());
         }
         if let Some(labels) = self.labels {
             let took = self.server.seams.clock.now().saturating_sub(self.began);
@@ -160,7 +176,7 @@ impl Seen {
             if let Some(labels) = self.labels {
                 self.server.metrics.streams(labels, 1);
             }
-            return reply.map(|body| Body::new(Held { body, _stream: Streaming { seen: self, code } }));
+            return reply.map(|body| Body::new(Held { body, _kept: Streaming { seen: self, code } }));
         }
         let mut response = None;
         if self.draft.as_ref().is_some_and(|draft| draft.decision.level == Level::RequestResponse) {
@@ -168,6 +184,10 @@ impl Seen {
         }
         let stage = if panicked { Stage::Panic } else { Stage::ResponseComplete };
         self.record(stage, code, failure.as_ref(), response.as_ref());
+        // An answer in pieces is at work until the last of them is sent.
+        if granted.is_some() && reply.body().size_hint().exact().is_none() {
+            return reply.map(|body| Body::new(Held { body, _kept: granted }));
+        }
         reply
     }
 
@@ -216,12 +236,12 @@ impl Drop for Streaming {
 }
 
 /// A body and what lives as long as it.
-struct Held {
+struct Held<T> {
     body: Body,
-    _stream: Streaming,
+    _kept: T,
 }
 
-impl http_body::Body for Held {
+impl<T: Unpin> http_body::Body for Held<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

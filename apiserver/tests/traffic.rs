@@ -233,3 +233,54 @@ async fn a_server_says_that_it_is_there() {
         server.text("/livez?verbose").await.contains("[+]poststarthook/priority-and-fairness-filter ok\n")
     );
 }
+
+/// Seats are taken before anybody asks whether the user may: a refusal, too, tells under which schema it was answered.
+#[tokio::test]
+async fn whoever_may_not_has_taken_seats_all_the_same() {
+    let server = Server::start("refused", None).await;
+    let jane = server.api.local(UserInfo::authenticated("jane", &[]), "test");
+    let request = Request::get("/api/v1/pods").body(Body::empty()).expect("a request");
+    let reply = jane.clone().oneshot(request).await.expect("never fails");
+    assert_eq!(reply.status(), 403);
+    let text = server.text("/metrics").await;
+    let labels = "flow_schema=\"global-default\",priority_level=\"global-default\"";
+    for line in [
+        format!("apiserver_flowcontrol_dispatched_requests_total{{{labels}}} 1\n"),
+        format!("apiserver_flowcontrol_work_estimated_seats_count{{{labels}}} 1\n"),
+        format!("apiserver_flowcontrol_request_execution_seconds_count{{{labels},type=\"regular\"}} 1\n"),
+        "apiserver_flowcontrol_upper_limit_seats{priority_level=\"global-default\"} 600\n".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line} in\n{text}");
+    }
+    let page = "/debug/api_priority_and_fairness/dump_priority_levels";
+    let request = Request::get(page).body(Body::empty()).expect("a request");
+    assert_eq!(jane.oneshot(request).await.expect("never fails").status(), 403);
+    let text = server.text(page).await;
+    let row = text.lines().find(|line| line.starts_with("global-default,")).expect("a level");
+    let cells: Vec<&str> = row.split(',').map(str::trim).collect();
+    assert_eq!(cells, ["global-default", "0", "true", "false", "0", "0", "2", "0", "0", "0"]);
+}
+
+/// A watch holds seats until its first state is sent, and is counted for writers for as long as it lasts.
+#[tokio::test]
+async fn a_watch_gives_its_seats_back_and_writers_pay_for_it() {
+    let server = Server::start("watchers", None).await;
+    let jane = server.api.local(UserInfo::authenticated("jane", &[groups::MASTERS]), "test");
+    let mut watches = Vec::new();
+    for _ in 0..12 {
+        let request = Request::get(format!("{CONFIG_MAPS}?watch=1")).body(Body::empty()).expect("a request");
+        watches.push(jane.clone().oneshot(request).await.expect("never fails").into_body());
+    }
+    let map = json!({"metadata": {"name": "paid"}});
+    assert_eq!(server.send(Request::post(CONFIG_MAPS), map).await.0, 201);
+    let text = server.text("/metrics").await;
+    let bucket = "apiserver_flowcontrol_watch_count_samples_bucket{flow_schema=\"exempt\",priority_level=\"exempt\",le=\"10\"} ";
+    let count = |text: &str, start: &str| -> u64 {
+        let line =
+            text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start} in\n{text}"));
+        line[start.len()..].parse().expect("a number")
+    };
+    let all = bucket.replace("le=\"10\"", "le=\"+Inf\"");
+    assert_eq!(count(&text, &all), count(&text, bucket) + 1, "one write concerned twelve watches");
+    drop(watches);
+}

@@ -51,6 +51,11 @@ pub(crate) fn serve(context: &Context) -> ApiResult<Reply> {
             "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
             crate::metrics::write(&context.server),
         )),
+        ["debug", "api_priority_and_fairness", page] => {
+            let details = !context.query.text("includeRequestDetails").is_empty();
+            let text = context.server.flow.dump(page, details).ok_or(ApiError::NoSuchPage)?;
+            Ok(reply::bytes(200, "text/plain; charset=utf-8", text))
+        }
         _ => Err(ApiError::NoSuchPage),
     }
 }

@@ -1,89 +1,75 @@
 //! API priority and fairness: every request that is no stream takes seats of a priority level while it is answered, waits
-//! for them in one of the level's queues, or is refused with 429. What a level, a flow and a seat are is decided by the pure
-//! [`table`], [`queues`] and [`seats`]; here they are kept, fed from the store and waited for.
+//! for them in one of the level's queues, or is refused with 429; a watch takes them until it has sent its first state. What a
+//! level, a flow and a seat are is decided by the pure [`table`], [`queues`], [`seats`] and [`estimate`]; here they are kept,
+//! fed from the store and waited for.
 //!
 //! A level's lock is held for a few steps of its queues and never across an await.
 
+mod beginning;
+mod counts;
+mod dump;
+mod estimate;
+mod level;
+mod patience;
 mod queues;
+mod roll;
 mod seats;
 mod table;
+mod watches;
+
+pub(crate) use beginning::Beginning;
+pub(crate) use counts::{Counts, Histogram};
+pub(crate) use level::{Granted, Seats};
+pub(crate) use watches::Watched;
 
 use crate::catalog::{self, Kind};
+use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
 use access::UserInfo;
 use arc_swap::ArcSwap;
+use estimate::{Cost, Stored};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use kinds::flowcontrol::bootstrap::shipped;
 use kinds::tree::str_at;
+use level::{Bounded, Level};
 use mvcc::Interest;
-use queues::{Arrival, Queues, Refusal, Seat, Ticket};
+use queues::Work;
 use raft_store::{Clock, Watcher};
+use roll::About;
 use schema::Tree;
 use seats::Share;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use table::{Limited, Schema};
-use tokio::sync::oneshot;
+use table::Schema;
+use watches::Watches;
 
-/// How long a request may wait for its seats: a quarter of what it may take.
-const WAIT_MAX: Duration = Duration::from_secs(15);
 /// How often seats are given out anew.
-const BORROWING_PERIOD: Duration = Duration::from_secs(10);
+const BORROWING_PERIOD_MS: u64 = 10_000;
 /// How long until the store is asked again when it could not be watched.
 const RETRY: Duration = Duration::from_secs(1);
 /// Objects whose size stands for all of their kind.
 const SAMPLE: usize = 10;
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+/// The schema of whoever no other fits.
+const CATCH_ALL: &str = "catch-all";
 static SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
 static LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 
-/// What is counted of a schema's requests.
-#[derive(Default)]
-pub(crate) struct Counts {
-    pub(crate) dispatched: AtomicU64,
-    pub(crate) executing: AtomicI64,
-    pub(crate) waiting: AtomicI64,
-    /// By reason: no seat, full queue, waited too long.
-    pub(crate) rejected: [AtomicU64; 3],
-}
-
-const REFUSALS: [Refusal; 3] = [Refusal::ConcurrencyLimit, Refusal::QueueFull, Refusal::TimeOut];
-
 /// A schema in use.
-struct Flows {
+pub(crate) struct Flows {
     schema: Schema,
     level: Arc<Level>,
     counts: Arc<Counts>,
-}
-
-/// A priority level in use.
-struct Level {
-    name: String,
-    uid: String,
-    /// `None` when it is exempt.
-    limited: Option<Bounded>,
-}
-
-struct Bounded {
-    config: Limited,
-    share: Share,
-    state: Mutex<State>,
-}
-
-struct State {
-    queues: Queues,
-    /// Who waits, and how they are called.
-    callers: HashMap<Ticket, oneshot::Sender<Seat>>,
+    uid: Option<HeaderValue>,
 }
 
 /// Schemas by precedence.
 struct Table {
-    flows: Vec<Flows>,
+    flows: Vec<Arc<Flows>>,
     levels: Vec<Arc<Level>>,
 }
 
@@ -91,104 +77,86 @@ struct Table {
 pub(crate) struct Flow {
     table: ArcSwap<Table>,
     clock: Arc<dyn Clock>,
-    /// When seats were last given out anew.
-    given_out: Mutex<Duration>,
-}
-
-/// Seats that a request holds until this is dropped.
-pub(crate) struct Granted {
-    level: Arc<Level>,
-    counts: Arc<Counts>,
-    schema_uid: String,
-    seat: Option<Seat>,
-    clock: Arc<dyn Clock>,
+    watches: Watches,
+    /// When seats were last given out anew, in milliseconds.
+    given_out: AtomicU64,
 }
 
 /// The request is one too many.
-pub(crate) struct TooMany;
+pub(crate) struct TooMany {
+    /// Where it belongs, unless it belongs nowhere.
+    pub(crate) flows: Option<Arc<Flows>>,
+    /// Seconds to stay away.
+    pub(crate) retry_after: u64,
+}
 
 impl Flow {
     /// As every cluster begins; what the store has comes with [`follow`].
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let table = Table::new(shipped().iter().map(|shipped| &shipped.object), None, clock.now());
-        Self { table: ArcSwap::from_pointee(table), given_out: Mutex::new(clock.now()), clock }
+        let given_out = AtomicU64::new(milliseconds(clock.now()));
+        Self { table: ArcSwap::from_pointee(table), watches: Watches::default(), given_out, clock }
     }
 
-    /// Takes seats for a request, waiting for them if it must. `width` is asked only of requests that count.
+    /// Takes seats for a request, waiting for them at most for a while. `stored` is asked only of lists.
     pub(crate) async fn admit(
         &self,
-        user: &UserInfo,
-        info: &RequestInfo,
-        width: impl FnOnce() -> u32,
+        user: &Arc<UserInfo>,
+        info: &Arc<RequestInfo>,
+        query: &Query,
+        wait_max: Duration,
+        stored: impl FnOnce() -> Option<Stored>,
     ) -> Result<Granted, TooMany> {
-        let table = self.table.load_full();
-        let Some(flows) = table.flows.iter().find(|flows| flows.schema.matches(user, info)) else {
-            return Err(TooMany);
+        let flows = {
+            let table = self.table.load();
+            self.give_out(&table);
+            table.find(user, info).cloned()
         };
-        let granted = |seat| Granted {
-            level: flows.level.clone(),
-            counts: flows.counts.clone(),
-            schema_uid: flows.schema.uid.clone(),
-            seat,
-            clock: self.clock.clone(),
-        };
-        let seat = match &flows.level.limited {
-            None => None,
-            Some(bounded) => {
-                self.give_out(&table);
-                let flow = flows.schema.flow(user, info);
-                match self.wait(bounded, flow, width(), &flows.counts).await {
-                    Ok(seat) => Some(seat),
-                    Err(refusal) => {
-                        flows.counts.rejected[refusal as usize].fetch_add(1, Ordering::Relaxed);
-                        return Err(TooMany);
-                    }
-                }
-            }
-        };
-        flows.counts.dispatched.fetch_add(1, Ordering::Relaxed);
-        flows.counts.executing.fetch_add(1, Ordering::Relaxed);
-        Ok(granted(seat))
+        let Some(flows) = flows else { return Err(TooMany { flows: None, retry_after: 1 }) };
+        let work = self.work(&flows, info, query, stored);
+        let watched = (info.verb == "watch").then(|| self.watches.begin(info, query)).flatten();
+        let about = About { user: user.clone(), info: info.clone() };
+        level::seat(flows, about, work, watched, &self.clock, wait_max).await
     }
 
-    async fn wait(&self, bounded: &Bounded, flow: u64, width: u32, counts: &Counts) -> Result<Seat, Refusal> {
-        let (ticket, called) = {
-            let mut state = bounded.state();
-            let now = self.clock.now();
-            match state.queues.arrive(flow, width, now) {
-                Arrival::Runs(seat) => return Ok(seat),
-                Arrival::Refused(refusal) => return Err(refusal),
-                Arrival::Waits(ticket) => {
-                    let (sender, called) = oneshot::channel();
-                    state.callers.insert(ticket, sender);
-                    state.call(now);
-                    (ticket, called)
-                }
+    fn work(
+        &self,
+        flows: &Flows,
+        info: &RequestInfo,
+        query: &Query,
+        stored: impl FnOnce() -> Option<Stored>,
+    ) -> Work {
+        let most = flows.level.request_max();
+        let work = match Cost::of(info, query) {
+            Cost::Plain => Work::of(1),
+            Cost::List => stored().map_or(Work::of(1), |stored| estimate::list(info, query, stored, most)),
+            Cost::Write => {
+                let watchers = self.watches.of(info);
+                flows.counts.watches.observe(u64::from(watchers));
+                estimate::write(watchers, most)
             }
         };
-        counts.waiting.fetch_add(1, Ordering::Relaxed);
-        let mut place = Place { bounded, ticket, called, clock: &*self.clock, counts };
-        match tokio::time::timeout(WAIT_MAX, &mut place.called).await {
-            Ok(Ok(seat)) => Ok(seat),
-            _ => Err(Refusal::TimeOut),
-        }
+        flows.counts.seats.observe(u64::from(work.seats()));
+        work
     }
 
     /// Gives out seats anew when it is time.
     fn give_out(&self, table: &Table) {
         let now = self.clock.now();
-        let Ok(mut given_out) = self.given_out.try_lock() else { return };
-        if now.saturating_sub(*given_out) < BORROWING_PERIOD {
+        let (last, at) = (self.given_out.load(Ordering::Relaxed), milliseconds(now));
+        let is_time = at.saturating_sub(last) >= BORROWING_PERIOD_MS;
+        // Whoever sets the time does it.
+        if !is_time
+            || self.given_out.compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
             return;
         }
-        *given_out = now;
-        let bounded: Vec<&Bounded> = table.levels.iter().filter_map(|level| level.limited.as_ref()).collect();
+        let limited: Vec<(&Arc<Level>, &Bounded)> =
+            table.levels.iter().filter_map(|level| Some((level, level.limited.as_ref()?))).collect();
         let wanted: Vec<(Share, u32)> =
-            bounded.iter().map(|level| (level.share, level.state().queues.take_peak())).collect();
-        for (level, seats) in bounded.iter().zip(seats::allocate(seats::TOTAL, &wanted)) {
-            let mut state = level.state();
-            state.queues.resize(seats, now);
-            state.call(now);
+            limited.iter().map(|(_, bounded)| (bounded.share, bounded.state().take_peak())).collect();
+        for ((level, _), seats) in limited.iter().zip(seats::allocate(seats::TOTAL, &wanted)) {
+            level.resize(seats, &self.clock);
         }
     }
 
@@ -201,92 +169,34 @@ impl Flow {
     pub(crate) fn counts(&self) -> Vec<(String, String, Arc<Counts>)> {
         let table = self.table.load();
         let told =
-            |flows: &Flows| (flows.schema.name.clone(), flows.level.name.clone(), flows.counts.clone());
+            |flows: &Arc<Flows>| (flows.schema.name.clone(), flows.level.name.clone(), flows.counts.clone());
         table.flows.iter().map(told).collect()
     }
 
-    /// Seats of each level: name, seats it has by its shares, seats it has now, seats held, requests waiting.
-    pub(crate) fn seats(&self) -> Vec<(String, u32, u32, u32, usize)> {
-        let table = self.table.load();
-        let told = |level: &Arc<Level>| {
-            let bounded = level.limited.as_ref()?;
-            let queues = &bounded.state().queues;
-            let (now, held) = (queues.seats_max(), queues.running());
-            Some((level.name.clone(), bounded.share.nominal, now, held, queues.waiting()))
-        };
-        table.levels.iter().filter_map(told).collect()
+    /// The seats of each level.
+    pub(crate) fn seats(&self) -> Vec<Seats> {
+        self.table.load().levels.iter().filter_map(|level| level.seats()).collect()
+    }
+
+    /// A page for whoever looks for trouble, if there is one of this name.
+    pub(crate) fn dump(&self, page: &str, details: bool) -> Option<String> {
+        dump::page(&self.table.load(), page, details)
     }
 }
 
-/// The words of refusals beside their counts.
-pub(crate) fn rejections(counts: &Counts) -> impl Iterator<Item = (&'static str, u64)> {
-    REFUSALS
-        .iter()
-        .zip(&counts.rejected)
-        .map(|(refusal, count)| (refusal.reason(), count.load(Ordering::Relaxed)))
-}
-
-/// A place in a queue. Whoever goes away leaves it, and what it was given meanwhile goes to the next.
-struct Place<'a> {
-    bounded: &'a Bounded,
-    ticket: Ticket,
-    called: oneshot::Receiver<Seat>,
-    clock: &'a dyn Clock,
-    counts: &'a Counts,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-        let mut state = self.bounded.state();
-        let now = self.clock.now();
-        if state.callers.remove(&self.ticket).is_some() {
-            state.queues.give_up(self.ticket, now);
-        } else if let Ok(seat) = self.called.try_recv() {
-            state.queues.leave(seat, now);
-        }
-        state.call(now);
-    }
-}
-
-impl Bounded {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic while the lock is held")
-    }
-}
-
-impl State {
-    /// Calls everybody who may run.
-    fn call(&mut self, now: Duration) {
-        while let Some((ticket, seat)) = self.queues.next(now) {
-            let caller = self.callers.remove(&ticket);
-            if caller.is_none_or(|caller| caller.send(seat).is_err()) {
-                self.queues.leave(seat, now);
-            }
-        }
-    }
-}
-
-impl Granted {
+impl Flows {
     /// Tells the client under which schema and level it was served.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
-        for (name, uid) in [(&SCHEMA_UID, &self.schema_uid), (&LEVEL_UID, &self.level.uid)] {
-            if let Ok(value) = HeaderValue::from_str(uid) {
-                headers.insert(name.clone(), value);
+        for (name, uid) in [(&LEVEL_UID, &self.level.header), (&SCHEMA_UID, &self.uid)] {
+            if let Some(uid) = uid {
+                headers.insert(name.clone(), uid.clone());
             }
         }
     }
 }
 
-impl Drop for Granted {
-    fn drop(&mut self) {
-        self.counts.executing.fetch_sub(1, Ordering::Relaxed);
-        if let (Some(bounded), Some(seat)) = (&self.level.limited, self.seat) {
-            let (mut state, now) = (bounded.state(), self.clock.now());
-            state.queues.leave(seat, now);
-            state.call(now);
-        }
-    }
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Table {
@@ -296,8 +206,9 @@ impl Table {
             objects.partition(|object| str_at(object, "kind") == "FlowSchema");
         let levels: Vec<table::Level> = levels.into_iter().map(table::Level::read).collect();
         let sum = levels.iter().filter_map(|level| level.limited).map(|limited| limited.shares).sum();
+        let known = before.map_or(&[][..], |table| &table.levels);
         let levels: Vec<Arc<Level>> =
-            levels.into_iter().map(|level| Level::new(level, sum, before, now)).collect();
+            levels.into_iter().map(|level| Level::new(level, sum, known, now)).collect();
         let mut schemas: Vec<Schema> = schemas.into_iter().map(Schema::read).collect();
         schemas.sort_by(|one, other| (one.precedence, &one.name).cmp(&(other.precedence, &other.name)));
         let flows = schemas.into_iter().filter_map(|schema| {
@@ -305,30 +216,16 @@ impl Table {
             let known =
                 before.and_then(|table| table.flows.iter().find(|flows| flows.schema.name == schema.name));
             let counts = known.map(|flows| flows.counts.clone()).unwrap_or_default();
-            Some(Flows { schema, level, counts })
+            let uid = HeaderValue::from_str(&schema.uid).ok();
+            Some(Arc::new(Flows { schema, level, counts, uid }))
         });
         Self { flows: flows.collect(), levels }
     }
-}
 
-impl Level {
-    fn new(level: table::Level, sum: u32, before: Option<&Table>, now: Duration) -> Arc<Self> {
-        let limited = level.limited.map(|config| {
-            let (lent, borrowed) = (config.lendable_percent, config.borrowing_percent);
-            (config, Share::of(seats::TOTAL, config.shares, sum, lent, borrowed))
-        });
-        let same = |known: &&Arc<Self>| {
-            let bounds = known.limited.as_ref().map(|bounded| (bounded.config, bounded.share));
-            known.name == level.name && known.uid == level.uid && bounds == limited
-        };
-        if let Some(known) = before.and_then(|table| table.levels.iter().find(same)) {
-            return known.clone();
-        }
-        let limited = limited.map(|(config, share)| {
-            let queues = Queues::new(config.queuing, share.nominal, now);
-            Bounded { config, share, state: Mutex::new(State { queues, callers: HashMap::new() }) }
-        });
-        Arc::new(Self { name: level.name, uid: level.uid, limited })
+    /// The first schema that fits a request.
+    fn find(&self, user: &UserInfo, info: &RequestInfo) -> Option<&Arc<Flows>> {
+        let first = self.flows.iter().find(|flows| flows.schema.matches(user, info));
+        first.or_else(|| self.flows.iter().find(|flows| flows.schema.name == CATCH_ALL))
     }
 }
 
@@ -370,25 +267,15 @@ pub(crate) async fn follow(server: Arc<Inner>) {
     }
 }
 
-/// The seats a request needs: a list as many as its bytes ask for, everything else one.
-pub(crate) fn width(server: &Inner, info: &RequestInfo, limit: u64) -> u32 {
-    let whole = matches!(&*info.verb, "list" | "watch") && info.name.is_empty();
-    let Some(kind) = catalog::find(&info.group, &info.version, &info.resource).filter(|_| whole) else {
-        return 1;
-    };
+/// What is stored of a kind, whatever the namespace.
+pub(crate) fn stored(server: &Inner, kind: Option<&Kind>) -> Option<Stored> {
+    let kind = kind?;
     let view = server.store.view();
-    let namespace = info.in_namespace.then_some(info.namespace.as_str());
-    let count = view.count(&kind.stored_as, namespace) as u64;
-    if count == 0 {
-        return 1;
-    }
-    let sizes: Vec<usize> = view
-        .list(&kind.stored_as, namespace, None)
-        .take(SAMPLE)
-        .map(|entry| entry.object.bytes.len())
-        .collect();
-    let mean = sizes.iter().sum::<usize>() / sizes.len().max(1);
-    seats::list_width(count, mean as u64, limit)
+    let objects = view.count(&kind.stored_as, None) as u64;
+    let sizes =
+        view.list(&kind.stored_as, None, None).take(SAMPLE).map(|entry| entry.object.bytes.len() as u64);
+    let (count, sum) = sizes.fold((0_u64, 0_u64), |(count, sum), size| (count + 1, sum + size));
+    Some(Stored { objects, mean_bytes: sum / count.max(1) })
 }
 
 #[cfg(test)]

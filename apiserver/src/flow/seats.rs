@@ -1,11 +1,9 @@
-//! How many seats a level has, and how many a request needs. Pure.
+//! How many seats a level has. Pure.
 
 /// Requests of a server that run at once, as upstream's two limits together.
 pub(super) const TOTAL: u32 = 600;
-/// Bytes of objects that a seat stands for: a list of so many keeps the server as busy as an ordinary request.
-const BYTES_A_SEAT: u64 = 100_000;
-/// Most seats of one request.
-const WIDTH_MAX: u64 = 100;
+/// Percentage of a level's seats that one request may have.
+const REQUEST_PERCENT: u32 = 15;
 
 /// A level's part of the seats.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +23,12 @@ impl Share {
         let lent = (nominal * lendable.min(100) + 50) / 100;
         let max = borrowing.map_or(total, |percent| nominal + (nominal * percent + 50) / 100);
         Self { nominal, min: nominal - lent, max: max.max(nominal) }
+    }
+
+    /// Most seats of one request, where its flow may use `hand` queues.
+    pub(super) fn request_max(self, hand: usize) -> u32 {
+        let of_hand = self.nominal / u32::try_from(hand).unwrap_or(u32::MAX).max(1);
+        (self.nominal * REQUEST_PERCENT).div_ceil(100).min(of_hand).max(1)
     }
 }
 
@@ -58,13 +62,6 @@ fn rounded(seats: f64) -> u32 {
     seats.round().max(1.0) as u32
 }
 
-/// The seats a list needs: by the bytes of what it looks at, or of its page.
-pub(super) fn list_width(objects: u64, mean_bytes: u64, limit: u64) -> u32 {
-    let looked_at = if limit > 0 { objects.min(limit) } else { objects };
-    let width = (looked_at * mean_bytes).div_ceil(BYTES_A_SEAT).clamp(1, WIDTH_MAX);
-    u32::try_from(width).expect("at most the most")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,11 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_as_wide_as_its_bytes() {
-        assert_eq!(list_width(0, 0, 0), 1);
-        assert_eq!(list_width(50, 1000, 0), 1);
-        assert_eq!(list_width(5000, 1000, 0), 50);
-        assert_eq!(list_width(5000, 1000, 500), 5);
-        assert_eq!(list_width(1_000_000, 1000, 0), 100);
+    fn one_request_gets_a_part_of_its_level() {
+        let share = |nominal| Share { nominal, min: 0, max: 0 };
+        assert_eq!([5, 50, 49].map(|nominal| share(nominal).request_max(8)), [1, 6, 6]);
+        assert_eq!(share(100).request_max(4), 15);
     }
 }

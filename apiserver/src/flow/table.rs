@@ -5,7 +5,7 @@ use crate::request_info::RequestInfo;
 use access::UserInfo;
 use kinds::tree::{int_at, list_at, str_at};
 use schema::Tree;
-use sha2::{Digest as _, Sha256};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// A priority level.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,15 +118,20 @@ impl Schema {
         self.rules.iter().any(|rule| rule.matches(user, info))
     }
 
-    /// The flow a request belongs to, as a hash.
-    pub(super) fn flow(&self, user: &UserInfo, info: &RequestInfo) -> u64 {
-        let told = match self.distinguisher {
+    /// What tells the request's flow from others of this schema.
+    pub(super) fn distinguisher<'a>(&self, user: &'a UserInfo, info: &'a RequestInfo) -> &'a str {
+        match self.distinguisher {
             Distinguisher::None => "",
             Distinguisher::User => &user.name,
             Distinguisher::Namespace => &info.namespace,
-        };
-        let digest = Sha256::new().chain_update(&self.name).chain_update([0]).chain_update(told).finalize();
-        u64::from_le_bytes(digest[..8].try_into().expect("a digest is longer"))
+        }
+    }
+
+    /// The flow a request belongs to, as a hash.
+    pub(super) fn flow(&self, user: &UserInfo, info: &RequestInfo) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.name, self.distinguisher(user, info)).hash(&mut hasher);
+        hasher.finish()
     }
 }
 
@@ -191,7 +196,9 @@ impl ResourceRule {
     fn matches(&self, info: &RequestInfo) -> bool {
         let resource = || match info.subresource.as_str() {
             "" => holds(&self.resources, &info.resource),
-            subresource => holds(&self.resources, &format!("{}/{subresource}", info.resource)),
+            subresource => self.resources.iter().any(|one| {
+                one == "*" || one.split_once('/').is_some_and(|whole| whole == (&*info.resource, subresource))
+            }),
         };
         let placed = || {
             if info.namespace.is_empty() { self.cluster } else { holds(&self.namespaces, &info.namespace) }

@@ -1,6 +1,7 @@
 //! What the server counts about requests, under upstream's names ([`text`] writes them). One lock and one look into a table
 //! a request; nothing is decided by a count.
 
+mod flow;
 mod process;
 mod text;
 

@@ -3,7 +3,6 @@
 use super::process::Usage;
 use super::{BUCKETS_MS, Labels, Row};
 use crate::catalog;
-use crate::flow;
 use crate::server::Inner;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering;
@@ -14,7 +13,7 @@ pub(crate) fn write(server: &Inner) -> String {
     let mut out = Text::default();
     requests(server, &mut out);
     store(server, &mut out);
-    flow_control(server, &mut out);
+    super::flow::write(server, &mut out);
     audit(server, &mut out);
     process(server, &mut out);
     out.0
@@ -113,47 +112,6 @@ fn store(server: &Inner, out: &mut Text) {
     out.sample("kontiki_raft_is_leader", "", u8::from(server.store.term().is_some()));
     out.family("kontiki_store_revision", "gauge", "Newest revision visible here.");
     out.sample("kontiki_store_revision", "", view.revision());
-}
-
-fn flow_control(server: &Inner, out: &mut Text) {
-    let counts = server.flow.counts();
-    let labels = |schema: &str, level: &str| format!("flow_schema=\"{schema}\",priority_level=\"{level}\"");
-    let name = "apiserver_flowcontrol_dispatched_requests_total";
-    out.family(name, "counter", "Requests that got their seats.");
-    for (schema, level, counts) in &counts {
-        out.sample(name, &labels(schema, level), counts.dispatched.load(Ordering::Relaxed));
-    }
-    let name = "apiserver_flowcontrol_rejected_requests_total";
-    out.family(name, "counter", "Requests that got none.");
-    for (schema, level, counts) in &counts {
-        for (reason, count) in flow::rejections(counts).filter(|(_, count)| *count > 0) {
-            out.sample(name, &format!("{},reason=\"{reason}\"", labels(schema, level)), count);
-        }
-    }
-    let name = "apiserver_flowcontrol_current_executing_requests";
-    out.family(name, "gauge", "Requests that hold seats.");
-    for (schema, level, counts) in &counts {
-        out.sample(name, &labels(schema, level), counts.executing.load(Ordering::Relaxed));
-    }
-    let name = "apiserver_flowcontrol_current_inqueue_requests";
-    out.family(name, "gauge", "Requests that wait for seats.");
-    for (schema, level, counts) in &counts {
-        out.sample(name, &labels(schema, level), counts.waiting.load(Ordering::Relaxed));
-    }
-    seats(server, out);
-}
-
-fn seats(server: &Inner, out: &mut Text) {
-    let levels = server.flow.seats();
-    let mut gauge = |name: &str, help: &str, value: fn(&(String, u32, u32, u32, usize)) -> u32| {
-        out.family(name, "gauge", help);
-        for level in &levels {
-            out.sample(name, &format!("priority_level=\"{}\"", level.0), value(level));
-        }
-    };
-    gauge("apiserver_flowcontrol_nominal_limit_seats", "Seats by shares.", |level| level.1);
-    gauge("apiserver_flowcontrol_current_limit_seats", "Seats after lending and borrowing.", |level| level.2);
-    gauge("apiserver_flowcontrol_current_executing_seats", "Seats held.", |level| level.3);
 }
 
 fn audit(server: &Inner, out: &mut Text) {

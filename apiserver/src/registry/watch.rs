@@ -120,7 +120,15 @@ struct Stream {
 }
 
 impl Stream {
+    /// The first state is sent: what follows takes no seats.
+    fn has_begun(&self) {
+        if let Some(beginning) = &self.context.beginning {
+            beginning.is_over();
+        }
+    }
+
     async fn wait(self) {
+        self.has_begun();
         tokio::select! {
             () = tokio::time::sleep_until(self.deadline) => {}
             () = self.sender.closed() => {}
@@ -141,6 +149,7 @@ impl Stream {
                 view.revision()
             }
         };
+        self.has_begun();
         let store = self.context.server.store.clone();
         if after > store.view().revision() {
             // A revision from the future: stay silent, the client will hear of changes beyond it.
