@@ -134,6 +134,7 @@ impl Server {
         let access = std::mem::take(&mut config.access);
         let mut api_config = api_config(&config, &material, access)?;
         api_config.audit = config.audit.open(config.data_dir.as_deref())?;
+        let tokens = api_config.signer.clone();
         api_config.advertised = peers::advertised(&store, config.advertise);
         let peering = CancellationToken::new();
         if let Some(peers) = &peers {
@@ -168,7 +169,7 @@ impl Server {
             Authority::from_issued(material.authority.issued().clone())
                 .step("cannot prepare the certificates")?,
         );
-        leading::spawn(&mut tasks, &api, &store, &authority, &stop);
+        leading::spawn(&mut tasks, &api, &store, &leading::Keys { authority, tokens }, &stop);
         leading::advertise(&mut tasks, &api, &store, &stop);
         let (sender, failed) = tokio::sync::mpsc::channel(4);
         let node_name = config.node.as_ref().map(|node| node.name.clone());

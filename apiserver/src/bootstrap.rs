@@ -32,6 +32,8 @@ use std::time::Duration;
 const CONCURRENT_MAX: usize = 64;
 /// Milliseconds between tries while no leader takes proposals.
 const RETRY_MS: u64 = 50;
+/// The ConfigMap that tells since when the use of kept tokens is noted.
+const TOKEN_TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
 
 /// Creates everything: namespaces first, then what lives in them.
 pub(crate) async fn run(server: &Arc<Inner>) {
@@ -39,6 +41,7 @@ pub(crate) async fn run(server: &Arc<Inner>) {
     first.extend(service_range(server));
     let mut objects = access::bootstrap::objects();
     objects.push(authentication_config(server));
+    objects.push(token_tracking(server));
     objects.extend(kubernetes_service(server));
     objects.extend(server.config.bootstrap_objects.iter().cloned());
     objects.extend(kinds::scheduling::priorityclass::system_objects());
@@ -142,6 +145,12 @@ fn completed(kind: &Kind, mut stored: Tree, shipped: &Tree) -> Reconciled {
         }
         "endpoints" => &["subsets"],
         "endpointslices" => &["endpoints", "ports"],
+        "configmaps" if tree::str_at(shipped, "metadata.name") == TOKEN_TRACKING => {
+            if says_since_when(&stored) {
+                return Reconciled::Keep;
+            }
+            &["data"]
+        }
         "flowschemas" | "prioritylevelconfigurations" => {
             let revised = flow::of(shipped).and_then(|shipped| flow::revised(&stored, shipped));
             return revised.map_or(Reconciled::Keep, Reconciled::Update);
@@ -213,6 +222,20 @@ fn authentication_config(server: &Inner) -> Tree {
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
         "data": {"client-ca-file": server.config.authority_pem},
     })
+}
+
+/// From which day on it is noted when a token that is kept in a Secret is used.
+fn token_tracking(server: &Inner) -> Tree {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": TOKEN_TRACKING, "namespace": "kube-system"},
+        "data": {"since": crate::clock::now(&server.seams).strftime("%Y-%m-%d").to_string()},
+    })
+}
+
+/// Whether the tracking's day is one.
+fn says_since_when(stored: &Tree) -> bool {
+    jiff::civil::Date::strptime("%Y-%m-%d", tree::str_at(stored, "data.since")).is_ok()
 }
 
 /// The Service under which the cluster reaches its servers, its Endpoints and its EndpointSlice.

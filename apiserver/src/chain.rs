@@ -132,7 +132,7 @@ async fn checked(
 
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Unknown);
     warn_of_blanks(&parts.headers, &warnings);
-    let user = identity::authenticate(&server, &caller, &parts.headers, &path).await;
+    let user = identity::authenticate(&server, &caller, &parts.headers, &path, &warnings).await;
     let peer = parts.extensions.get::<Peer>().copied();
     seen.is_from(user.as_ref().unwrap_or(&UserInfo::default()), &info, &parts.uri, &parts.headers, peer);
     let user = user?;

@@ -1,6 +1,7 @@
 //! Files a server is configured with, in upstream's shapes: read here, judged in the access crate.
 
 use access::Mode;
+use access::authn::TokenFile;
 use access::authn::configuration::{AuthenticationConfiguration, ConfigurationError};
 use access::tokens::DEFAULT_ISSUER;
 use schema::Tree;
@@ -39,6 +40,13 @@ pub enum FileError {
 pub fn read_authentication(path: &Path) -> Result<AuthenticationConfiguration, FileError> {
     AuthenticationConfiguration::read(&read_yaml(path)?, &[DEFAULT_ISSUER])
         .map_err(|source| FileError::Refused { path: path.to_owned(), source })
+}
+
+/// Reads a file of tokens.
+pub fn read_token_file(path: &Path) -> Result<TokenFile, FileError> {
+    let content = |why: String| FileError::Content { path: path.to_owned(), why };
+    let text = String::from_utf8(read(path)?).map_err(|error| content(error.to_string()))?;
+    TokenFile::read(&text).map_err(content)
 }
 
 /// Reads an `AuthorizationConfiguration`.

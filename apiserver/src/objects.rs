@@ -6,6 +6,7 @@ use crate::permissions::Snapshot;
 use access::UserInfo;
 use access::node::restriction;
 use access::rbac::{Attributes, Decision};
+use access::tokens::kept::SecretObjects;
 use access::tokens::{BoundObjects, Stored, request::Bindable};
 use mvcc::{Key, View};
 use schema::Tree;
@@ -92,9 +93,13 @@ impl BoundObjects for Objects<'_> {
     }
 }
 
-impl access::authn::Objects for Objects<'_> {
-    fn bootstrap_secret(&self, name: &str) -> Option<Tree> {
-        self.core("secrets", access::authn::BOOTSTRAP_NAMESPACE, name)
+impl SecretObjects for Objects<'_> {
+    fn whole_secret(&self, namespace: &str, name: &str) -> Option<Tree> {
+        self.core("secrets", namespace, name)
+    }
+
+    fn whole_account(&self, namespace: &str, name: &str) -> Option<Tree> {
+        self.core("serviceaccounts", namespace, name)
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::catalog::Kind;
 use crate::codec::Content;
 use crate::context::Context;
+use crate::identity;
 use crate::negotiate::Offer;
 use crate::objects::Objects;
 use crate::options::{WriteOptions, WriteVerb};
@@ -55,6 +56,9 @@ async fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
                 tree::strings_at(review, "spec.audiences").into_iter().map(str::to_owned).collect();
             let token = tree::str_at(review, "spec.token");
             let identified = server.identities.identify(token, &audiences, context.now, &objects).await;
+            if let Some(used) = identified.as_ref().ok().and_then(|identified| identified.kept.as_ref()) {
+                identity::note_use(server, used, &context.warnings).await;
+            }
             access::authn::review_status(identified)
         }
         "selfsubjectreviews" => {

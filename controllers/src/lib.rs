@@ -30,11 +30,13 @@ mod resources;
 mod rootca;
 mod service_cidr;
 mod serviceaccount;
+mod tokens;
 mod views;
 mod volumes;
 mod workloads;
 
 pub use certificates::{Certificates, RequestFacts};
+pub use tokens::Tokens;
 
 use std::sync::Arc;
 
@@ -54,6 +56,8 @@ pub enum Controller {
     Namespace,
     /// The `default` service account of each namespace.
     ServiceAccount,
+    /// The tokens of service accounts that are kept in Secrets.
+    ServiceAccountToken,
     /// The ConfigMap with the cluster's CA in each namespace.
     RootCa,
     /// The rules of ClusterRoles that gather those of others.
@@ -98,9 +102,10 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 22] = [
+    pub const ALL: [Controller; 23] = [
         Controller::Namespace,
         Controller::ServiceAccount,
+        Controller::ServiceAccountToken,
         Controller::RootCa,
         Controller::ClusterRoleAggregation,
         Controller::GarbageCollector,
@@ -133,6 +138,8 @@ pub struct Options {
     pub cluster_cidrs: Vec<String>,
     /// Signs what is asked for with certificate requests; without it nothing is.
     pub certificates: Option<Arc<dyn Certificates>>,
+    /// Signs tokens of service accounts; without it Secrets that are to hold one stay empty.
+    pub tokens: Option<Arc<dyn Tokens>>,
     /// Which controllers run.
     pub controllers: Vec<Controller>,
 }
@@ -144,6 +151,7 @@ impl Options {
             root_ca_pem,
             cluster_cidrs: vec!["10.244.0.0/16".to_owned()],
             certificates: None,
+            tokens: None,
             controllers: Controller::ALL.to_vec(),
         }
     }
@@ -188,12 +196,7 @@ fn start(
     let wanted = |controller| options.controllers.contains(&controller);
     let namespaces = Cache::<views::Namespace>::new();
     let emptied = namespace::start(&mut house, &namespaces, wanted(Controller::Namespace));
-    if wanted(Controller::ServiceAccount) {
-        serviceaccount::start(&mut house, &namespaces);
-    }
-    if wanted(Controller::RootCa) {
-        rootca::start(&mut house, &namespaces, options.root_ca_pem.clone());
-    }
+    start_accounts(&mut house, options, &namespaces, &wanted);
     if wanted(Controller::ClusterRoleAggregation) {
         aggregation::start(&mut house);
     }
@@ -239,6 +242,23 @@ fn start(
     house.follow(&pods, Source::all(&resources::PODS));
     house.follow(&namespaces, Source::all(&resources::NAMESPACES));
     house.tasks
+}
+
+fn start_accounts(
+    house: &mut House<'_>,
+    options: &Options,
+    namespaces: &Cache<views::Namespace>,
+    wanted: &dyn Fn(Controller) -> bool,
+) {
+    if wanted(Controller::ServiceAccount) {
+        serviceaccount::start(house, namespaces);
+    }
+    if let Some(signer) = options.tokens.clone().filter(|_| wanted(Controller::ServiceAccountToken)) {
+        tokens::start(house, signer, options.root_ca_pem.clone());
+    }
+    if wanted(Controller::RootCa) {
+        rootca::start(house, namespaces, options.root_ca_pem.clone());
+    }
 }
 
 fn start_storage(house: &mut House<'_>, pods: &Cache<views::Pod>, wanted: &dyn Fn(Controller) -> bool) {

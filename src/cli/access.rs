@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::access::Mode;
 use ::access::authn::Anonymous;
-use apiserver::{Remotes, TokenWebhook, go_duration, read_authentication, read_authorizers};
+use apiserver::{Remotes, TokenWebhook, go_duration, read_authentication, read_authorizers, read_token_file};
 use clap::Args;
 
 use crate::compose::Access;
@@ -23,6 +23,9 @@ pub(super) struct AccessFlags {
     /// Whether requests without a credential are those of system:anonymous, or refused.
     #[arg(long, action = clap::ArgAction::Set)]
     anonymous_auth: Option<bool>,
+    /// A file of tokens, TOKEN,USER,UID,"GROUPS" a line; read at the start.
+    #[arg(long)]
+    token_auth_file: Option<PathBuf>,
     /// A kubeconfig of a webhook that reviews tokens nobody else knows.
     #[arg(long)]
     authentication_token_webhook_config_file: Option<PathBuf>,
@@ -59,8 +62,12 @@ impl AccessFlags {
             version: self.authentication_token_webhook_version.clone(),
             cache_ttl: self.authentication_token_webhook_cache_ttl,
         });
-        let remotes = Remotes::new(&issuers, webhook.as_ref())
+        let mut remotes = Remotes::new(&issuers, webhook.as_ref())
             .map_err(|error| refused("an issuer or webhook of tokens", &error))?;
+        if let Some(path) = &self.token_auth_file {
+            let file = read_token_file(path).map_err(|error| refused("--token-auth-file", &error))?;
+            remotes = remotes.with_file(file);
+        }
         let authorizers = match &self.authorization_config {
             None => Mode::DEFAULT.to_vec(),
             Some(path) => {

@@ -10,25 +10,32 @@ use raft_store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::certificates::Signer;
+use super::certificates::{Signer, TokenSigner};
 use super::client;
+
+/// What they sign with.
+#[derive(Clone)]
+pub(super) struct Keys {
+    pub(super) authority: Arc<Authority>,
+    pub(super) tokens: access::tokens::Signer,
+}
 
 /// Starts and stops them as leadership comes and goes, until `stop`.
 pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
     api: &ApiServer,
     store: &Store,
-    authority: &Arc<Authority>,
+    keys: &Keys,
     stop: &CancellationToken,
 ) {
-    let (api, store, stop, authority) = (api.clone(), store.clone(), stop.clone(), authority.clone());
+    let (api, store, stop, keys) = (api.clone(), store.clone(), stop.clone(), keys.clone());
     tasks.spawn(async move {
         let mut leadership = store.leadership();
         loop {
             let term = *leadership.borrow_and_update();
             let until = stop.child_token();
             let running =
-                term.map(|term| tokio::spawn(lead(api.clone(), term.0, authority.clone(), until.clone())));
+                term.map(|term| tokio::spawn(lead(api.clone(), term.0, keys.clone(), until.clone())));
             let stopped = tokio::select! {
                 () = stop.cancelled() => true,
                 changed = leadership.changed() => changed.is_err(),
@@ -61,7 +68,7 @@ pub(super) fn advertise(tasks: &mut JoinSet<()>, api: &ApiServer, store: &Store,
     );
 }
 
-async fn lead(api: ApiServer, term: u64, authority: Arc<Authority>, until: CancellationToken) {
+async fn lead(api: ApiServer, term: u64, keys: Keys, until: CancellationToken) {
     let manager = {
         let api = api.clone();
         move |name: &str| client::local(&api, identity(name), "kube-controller-manager", Some(term))
@@ -70,8 +77,9 @@ async fn lead(api: ApiServer, term: u64, authority: Arc<Authority>, until: Cance
         let api = api.clone();
         move |name: &str| client::local(&api, identity(name), "kube-scheduler", Some(term))
     };
-    let mut options = controllers::Options::new(authority.certificate_pem());
-    options.certificates = Some(Arc::new(Signer(authority)));
+    let mut options = controllers::Options::new(keys.authority.certificate_pem());
+    options.certificates = Some(Arc::new(Signer(keys.authority)));
+    options.tokens = Some(Arc::new(TokenSigner(keys.tokens)));
     let controllers = controllers::run(manager, options, until.clone());
     let scheduling = controllers::scheduler::run(scheduler, term, until);
     tokio::join!(controllers, scheduling);

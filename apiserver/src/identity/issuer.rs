@@ -1,7 +1,7 @@
 //! The keys of another issuer (OpenID Connect): found by its discovery document, kept, and fetched again
 //! when they do not know a signature. Whether a token is good is decided in the access crate.
 
-use super::https::{Https, HttpsError};
+use crate::remote::{Https, HttpsError};
 use access::UserInfo;
 use access::authn::configuration::JwtConfiguration;
 use access::authn::jwt::{JwtAuthenticator, JwtError, KeySet};

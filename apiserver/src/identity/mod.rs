@@ -2,15 +2,15 @@
 //! rules are in the access crate. What others must be asked for, keys of
 //! issuers and reviews of tokens, is fetched here.
 
-mod https;
 mod issuer;
-mod remote_config;
+mod kept;
 mod remotes;
 mod webhook;
 
+pub(crate) use kept::note_use;
 pub use remotes::{Remotes, RemotesError, TokenWebhook};
 
-use crate::context::Context;
+use crate::context::{Context, Warnings};
 use crate::objects::Objects;
 use crate::permissions::Snapshot;
 use crate::server::Inner;
@@ -18,7 +18,7 @@ use crate::status::{ApiError, ApiResult};
 use access::UserInfo;
 use access::authn::{self, Anonymous, Bearer, Credentials, Identified, Unauthorized, impersonation};
 use access::rbac::Attributes;
-use access::tokens::{DEFAULT_ISSUER, Signer, Verifier};
+use access::tokens::{DEFAULT_ISSUER, Signer, Verifier, VerifyError};
 use http::HeaderMap;
 use jiff::Timestamp;
 use remotes::Question;
@@ -106,10 +106,11 @@ impl Identities {
 
 /// The user of a request before impersonation.
 pub(crate) async fn authenticate(
-    server: &Inner,
+    server: &Arc<Inner>,
     caller: &Caller,
     headers: &HeaderMap,
     path: &str,
+    warnings: &Warnings,
 ) -> ApiResult<UserInfo> {
     match caller {
         Caller::Known(user) => return Ok(UserInfo::clone(user)),
@@ -118,15 +119,26 @@ pub(crate) async fn authenticate(
     }
     let now = crate::clock::now(&server.seams);
     let identities = &server.identities;
-    let refused = {
+    let identified = {
         let view = server.store.view();
         let objects = Objects { codec: &server.codec, view: &view };
         let credentials = Credentials { certificate: None, headers, path };
-        match identities.authenticator.authenticate(credentials, now, &objects) {
-            Ok(user) => return Ok(user),
-            Err(refused) => refused,
-        }
+        identities.authenticator.authenticate(credentials, now, &objects)
     };
+    let refused = match identified {
+        Ok(identified) => {
+            if let Some(used) = &identified.kept {
+                // Boxed, so that what few need is not part of every request's future.
+                Box::pin(kept::note_use(server, used, warnings)).await;
+            }
+            return Ok(identified.user);
+        }
+        Err(refused) => refused,
+    };
+    if let Unauthorized::Token(VerifyError::MarkedInvalid { kept: used, .. }) = &refused {
+        Box::pin(kept::note_day(server, used)).await;
+        return Err(ApiError::Unauthorized);
+    }
     match (refused, authn::bearer(headers)) {
         (Unauthorized::Token(_), Ok(Bearer::Token(token))) if !identities.remotes.is_empty() => {
             // Boxed, so that what a rare path needs is not part of every request's future.

@@ -1,12 +1,11 @@
-//! Those outside who know tokens that are none of ours: issuers by their keys, a webhook by being asked.
+//! Those who know tokens that are none of ours: a file, issuers by their keys, a webhook by being asked.
 
-use super::https::HttpsError;
 use super::issuer::Issuer;
-use super::remote_config;
 use super::webhook::Webhook;
 use crate::files::FileError;
-use access::authn::Identified;
+use crate::remote::{self, HttpsError};
 use access::authn::configuration::JwtConfiguration;
+use access::authn::{Identified, TokenFile};
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +42,7 @@ pub struct TokenWebhook {
 /// All of them, in the order in which they are asked. None by default.
 #[derive(Default)]
 pub struct Remotes {
+    file: TokenFile,
     issuers: Vec<Arc<Issuer>>,
     webhook: Option<Webhook>,
 }
@@ -68,10 +68,20 @@ impl Remotes {
             .enumerate()
             .map(|(at, jwt)| Issuer::new(jwt.clone()).map(Arc::new).map_err(|error| authority(at, error)));
         let webhook = webhook.map(|webhook| {
-            let remote = remote_config::read(&webhook.kubeconfig)?;
+            let remote = remote::read(&webhook.kubeconfig)?;
             Ok::<_, RemotesError>(Webhook::new(remote, &webhook.version, webhook.cache_ttl))
         });
-        Ok(Self { issuers: issuers.collect::<Result<_, _>>()?, webhook: webhook.transpose()? })
+        Ok(Self {
+            file: TokenFile::default(),
+            issuers: issuers.collect::<Result<_, _>>()?,
+            webhook: webhook.transpose()?,
+        })
+    }
+
+    /// The same, and a file of tokens that is looked into first.
+    #[must_use]
+    pub fn with_file(self, file: TokenFile) -> Self {
+        Self { file, ..self }
     }
 
     pub(super) fn start(&self, stopping: &CancellationToken) {
@@ -81,7 +91,7 @@ impl Remotes {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.issuers.is_empty() && self.webhook.is_none()
+        self.file.is_empty() && self.issuers.is_empty() && self.webhook.is_none()
     }
 
     /// Whom a token names, or what those who were asked say against it.
@@ -91,11 +101,14 @@ impl Remotes {
         now: Timestamp,
     ) -> Result<Identified, Vec<String>> {
         let Question { token, wanted, own, common } = question;
+        if let Some(user) = self.file.user(token).filter(|_| !common.is_empty()) {
+            return Ok(Identified { user: user.clone(), audiences: common.to_vec(), kept: None });
+        }
         let mut errors = Vec::new();
         let named = self.issuers.iter().filter(|issuer| !common.is_empty() && issuer.is_named_by(token));
         for issuer in named {
             match issuer.user(token, now).await {
-                Ok(user) => return Ok(Identified { user, audiences: common.to_vec() }),
+                Ok(user) => return Ok(Identified { user, audiences: common.to_vec(), kept: None }),
                 Err(error) => errors.push(error.to_string()),
             }
         }

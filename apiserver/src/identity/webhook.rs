@@ -1,6 +1,6 @@
 //! Asks somebody else whom a token names: a TokenReview is sent to a webhook, and its answer is kept for a while.
 
-use super::remote_config::Remote;
+use crate::remote::Remote;
 use access::UserInfo;
 use access::authn::Identified;
 use aws_lc_rs::digest::{Context, SHA256};
@@ -149,7 +149,7 @@ fn judged(status: Status, wanted: &[String], own: &[String]) -> Answer {
     }
     let mut user = status.user;
     user.mark_authenticated();
-    Ok(Identified { user, audiences })
+    Ok(Identified { user, audiences, kept: None })
 }
 
 /// A dump of memory shows no credential.

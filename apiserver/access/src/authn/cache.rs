@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::tokens::Claims;
+use crate::tokens::Signed;
 
 /// How long a signature is remembered: a key that is taken away counts after this.
 const AGE_MAX: SignedDuration = SignedDuration::from_secs(10);
@@ -26,17 +26,17 @@ pub(super) fn key(token: &str) -> Key {
 
 #[derive(Default)]
 pub(super) struct Cache {
-    tokens: Mutex<HashMap<Key, (Timestamp, Claims)>>,
+    tokens: Mutex<HashMap<Key, (Timestamp, Signed)>>,
 }
 
 impl Cache {
-    pub(super) fn get(&self, key: &Key, now: Timestamp) -> Option<Claims> {
+    pub(super) fn get(&self, key: &Key, now: Timestamp) -> Option<Signed> {
         let tokens = self.lock();
-        let (checked, claims) = tokens.get(key)?;
-        is_fresh(*checked, now).then(|| claims.clone())
+        let (checked, signed) = tokens.get(key)?;
+        is_fresh(*checked, now).then(|| signed.clone())
     }
 
-    pub(super) fn put(&self, key: Key, claims: Claims, now: Timestamp) {
+    pub(super) fn put(&self, key: Key, signed: Signed, now: Timestamp) {
         let mut tokens = self.lock();
         if tokens.len() >= TOKENS_MAX {
             tokens.retain(|_, (checked, _)| is_fresh(*checked, now));
@@ -44,10 +44,10 @@ impl Cache {
         if tokens.len() >= TOKENS_MAX {
             tokens.clear();
         }
-        tokens.insert(key, (now, claims));
+        tokens.insert(key, (now, signed));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Timestamp, Claims)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Timestamp, Signed)>> {
         // Every entry is whole, whoever panicked while holding the lock.
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }

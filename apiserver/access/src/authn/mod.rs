@@ -14,11 +14,13 @@ mod certificate;
 pub mod configuration;
 pub mod impersonation;
 pub mod jwt;
+mod token_file;
 
 pub use anonymous::Anonymous;
 pub use bearer::{Bearer, MalformedBearer, bearer, strip};
 pub use bootstrap_token::{BootstrapToken, NAMESPACE as BOOTSTRAP_NAMESPACE};
 pub use certificate::user_of_certificate;
+pub use token_file::TokenFile;
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -26,7 +28,8 @@ use serde_json::json;
 
 use crate::Tree;
 use crate::go;
-use crate::tokens::{BoundObjects, Verified, Verifier, VerifyError};
+use crate::tokens::kept::{Kept, SecretObjects};
+use crate::tokens::{BoundObjects, Signed, Verifier, VerifyError};
 use crate::user::UserInfo;
 use cache::Cache;
 
@@ -48,13 +51,14 @@ pub struct Identified {
     pub user: UserInfo,
     /// The audiences both sides name.
     pub audiences: Vec<String>,
+    /// The Secret the token is kept in, if it is such a one: its use is noted there.
+    pub kept: Option<Kept>,
 }
 
 /// A pinned view of what tokens are about.
-pub trait Objects: BoundObjects {
-    /// A Secret of kube-system, whole.
-    fn bootstrap_secret(&self, name: &str) -> Option<Tree>;
-}
+pub trait Objects: BoundObjects + SecretObjects {}
+
+impl<T: BoundObjects + SecretObjects> Objects for T {}
 
 /// Why a credential is refused: the request gets 401 `Unauthorized`, whatever the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,16 +96,17 @@ impl Authenticator {
         credentials: Credentials<'_>,
         now: Timestamp,
         objects: &dyn Objects,
-    ) -> Result<UserInfo, Unauthorized> {
+    ) -> Result<Identified, Unauthorized> {
+        let plain = |user| Identified { user, audiences: Vec::new(), kept: None };
         if let Some(der) = credentials.certificate {
             let user = user_of_certificate(der).ok_or(Unauthorized::Certificate)?;
             if !user.name.is_empty() {
-                return Ok(user);
+                return Ok(plain(user));
             }
         }
         match bearer(credentials.headers)? {
-            Bearer::Token(token) => Ok(self.identify(&token, &[], now, objects)?.user),
-            Bearer::None if self.anonymous.allows(credentials.path) => Ok(UserInfo::anonymous()),
+            Bearer::Token(token) => Ok(self.identify(&token, &[], now, objects)?),
+            Bearer::None if self.anonymous.allows(credentials.path) => Ok(plain(UserInfo::anonymous())),
             Bearer::None => Err(Unauthorized::Anonymous),
         }
     }
@@ -115,19 +120,16 @@ impl Authenticator {
         objects: &dyn Objects,
     ) -> Result<Identified, VerifyError> {
         let error = match self.verify(token, audiences, now, objects) {
-            Ok(verified) => {
-                let Verified { claims, audiences } = verified;
-                return Ok(Identified { user: claims.user(), audiences });
-            }
+            Ok(identified) => return Ok(identified),
             Err(error) => error,
         };
         let audiences = self.agnostic(audiences);
         let bootstrapper = BootstrapToken::parse(token).filter(|_| !audiences.is_empty());
         let user = bootstrapper.and_then(|token| {
-            let stored = objects.bootstrap_secret(&token.secret_name())?;
+            let stored = objects.whole_secret(BOOTSTRAP_NAMESPACE, &token.secret_name())?;
             token.user(&stored, now)
         });
-        user.map(|user| Identified { user, audiences }).ok_or(error)
+        user.map(|user| Identified { user, audiences, kept: None }).ok_or(error)
     }
 
     /// The audiences of a token that names none, which is for the API server's own: those of them
@@ -148,24 +150,35 @@ impl Authenticator {
         audiences: &[String],
         now: Timestamp,
         objects: &dyn Objects,
-    ) -> Result<Verified, VerifyError> {
+    ) -> Result<Identified, VerifyError> {
         let key = cache::key(token);
-        let claims = match self.cache.get(&key, now) {
-            Some(claims) => claims,
+        let signed = match self.cache.get(&key, now) {
+            Some(signed) => signed,
             None => {
-                let claims = self.verifier.check_signature(token)?;
-                self.cache.put(key, claims.clone(), now);
-                claims
+                let signed = self.verifier.check_signature(token)?;
+                self.cache.put(key, signed.clone(), now);
+                signed
             }
         };
-        self.verifier.check_claims(claims, audiences, now, objects)
+        match signed {
+            Signed::Bound(claims) => {
+                let verified = self.verifier.check_claims(claims, audiences, now, objects)?;
+                Ok(Identified { user: verified.claims.user(), audiences: verified.audiences, kept: None })
+            }
+            Signed::Kept(claims) => {
+                let named = claims.audiences().unwrap_or_else(|| self.verifier.audiences().to_vec());
+                let audiences = self.verifier.common(&named, audiences)?;
+                let kept = claims.check(token, objects)?;
+                Ok(Identified { user: claims.user(), audiences, kept: Some(kept) })
+            }
+        }
     }
 }
 
 /// The status of a TokenReview.
 pub fn review_status(identified: Result<Identified, Vec<String>>) -> Tree {
     match identified {
-        Ok(Identified { user, audiences }) => {
+        Ok(Identified { user, audiences, .. }) => {
             json!({"authenticated": true, "user": user.to_tree(), "audiences": audiences})
         }
         Err(errors) => {

@@ -69,8 +69,12 @@ impl BoundObjects for Objects {
     }
 }
 
-impl super::Objects for Objects {
-    fn bootstrap_secret(&self, name: &str) -> Option<crate::Tree> {
+impl SecretObjects for Objects {
+    fn whole_account(&self, _: &str, _: &str) -> Option<crate::Tree> {
+        None
+    }
+    fn whole_secret(&self, namespace: &str, name: &str) -> Option<crate::Tree> {
+        assert_eq!(namespace, BOOTSTRAP_NAMESPACE);
         let data = json!({
             "token-id": "YWJjZGVm",
             "token-secret": "MDEyMzQ1Njc4OWFiY2RlZg==",
@@ -113,7 +117,9 @@ fn a_request_is_somebody_nobody_or_refused() {
     let ask = |authorization: &str, seconds: i64, pod: bool| {
         let headers = headers(&[("authorization", authorization)]);
         let credentials = Credentials { certificate: None, headers: &headers, path: "/api" };
-        authenticator.authenticate(credentials, at(seconds), &Objects { pod }).map(|user| user.name)
+        authenticator
+            .authenticate(credentials, at(seconds), &Objects { pod })
+            .map(|identified| identified.user.name)
     };
     let bearer = format!("Bearer {token}");
     assert_eq!(ask("", 1, true), Ok("system:anonymous".to_owned()));
@@ -138,7 +144,7 @@ fn a_certificate_comes_before_a_token() {
         authenticator.authenticate(credentials, at(0), &Objects { pod: true })
     };
     let admin = authority.client("kubernetes-admin", Some("system:masters"), at(0)).expect("issued");
-    assert!(ask(&admin.certificate).expect("a user").is_privileged());
+    assert!(ask(&admin.certificate).expect("a user").user.is_privileged());
     assert_eq!(ask(b"nonsense"), Err(Unauthorized::Certificate));
 }
 
@@ -183,7 +189,7 @@ fn a_signature_is_remembered_for_ten_seconds() {
         bound: BoundTo::Account,
         warn_after: None,
     };
-    cache.put(key, claims, at(0));
+    cache.put(key, Signed::Bound(claims), at(0));
     assert!(cache.get(&key, at(10)).is_some());
     assert!(cache.get(&key, at(10) + SignedDuration::from_millis(1)).is_none());
     assert!(cache.get(&key, at(-1)).is_none(), "the clock was set back");

@@ -2,11 +2,12 @@
 //!
 //! [`Signer`] holds the key, [`Verifier`] reads tokens back and asks whether what they are bound
 //! to is still there, [`request`] decides what a TokenRequest gets, [`discovery`] publishes the
-//! keys. Nothing here looks at the clock.
+//! keys, [`kept`] knows tokens that lie in Secrets. Nothing here looks at the clock.
 
 mod claims;
 pub mod discovery;
 mod jws;
+pub mod kept;
 pub mod request;
 mod signer;
 mod verifier;
@@ -15,6 +16,7 @@ pub(crate) use claims::peek_issuer;
 pub use claims::{BoundTo, Claims, Reference};
 pub(crate) use jws::Compact;
 pub use signer::{Key, Signer, SignerError};
+pub(crate) use verifier::Signed;
 pub use verifier::{BoundObjects, Stored, Verified, Verifier, VerifyError};
 
 /// The issuer, and the only audience, unless configured otherwise.

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::claims::Claims;
 use super::jws;
+use super::kept::SecretClaims;
 use crate::pki::pem;
 use crate::private_file;
 
@@ -95,7 +96,16 @@ impl Key {
 
     /// The signed token of these claims.
     pub fn sign(&self, claims: &Claims) -> String {
-        let input = jws::signing_input(&self.id, &claims.payload());
+        self.sign_payload(&claims.payload())
+    }
+
+    /// The signed token of a service account that is kept in a Secret.
+    pub fn sign_kept(&self, claims: &SecretClaims) -> String {
+        self.sign_payload(&claims.payload())
+    }
+
+    fn sign_payload(&self, payload: &[u8]) -> String {
+        let input = jws::signing_input(&self.id, payload);
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
             .sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature)

@@ -356,3 +356,95 @@ fn a_request_is_refused_in_upstream_s_words() {
         "metadata.name: Invalid value: \"other\": must match the service account name if specified"
     );
 }
+
+/// The Secret `ns/s` and the account `ns/a`, as a test changes them.
+struct Kept {
+    secret: Value,
+    account: Value,
+}
+
+impl kept::SecretObjects for Kept {
+    fn whole_secret(&self, namespace: &str, name: &str) -> Option<Tree> {
+        ((namespace, name) == ("ns", "s") && !self.secret.is_null()).then(|| self.secret.clone())
+    }
+    fn whole_account(&self, namespace: &str, name: &str) -> Option<Tree> {
+        ((namespace, name) == ("ns", "a") && !self.account.is_null()).then(|| self.account.clone())
+    }
+}
+
+#[test]
+fn a_kept_token_has_upstream_s_layout() {
+    let account = Reference { name: "a".to_owned(), uid: "1".to_owned() };
+    let payload = String::from_utf8(kept::SecretClaims::new("ns", &account, "s").payload()).expect("text");
+    assert_eq!(
+        payload,
+        concat!(
+            r#"{"iss":"kubernetes/serviceaccount","kubernetes.io/serviceaccount/namespace":"ns","#,
+            r#""kubernetes.io/serviceaccount/secret.name":"s","#,
+            r#""kubernetes.io/serviceaccount/service-account.name":"a","#,
+            r#""kubernetes.io/serviceaccount/service-account.uid":"1","sub":"system:serviceaccount:ns:a"}"#,
+        )
+    );
+}
+
+#[test]
+fn a_kept_token_is_good_while_its_secret_holds_it() {
+    let account = Reference { name: "a".to_owned(), uid: "1".to_owned() };
+    let token = key().sign_kept(&kept::SecretClaims::new("ns", &account, "s"));
+    let check = |change: fn(&mut Kept), want: Result<bool, &str>| {
+        let data = base64::engine::general_purpose::STANDARD.encode(&token);
+        let mut objects = Kept {
+            secret: json!({"metadata": {"labels": {kept::LAST_USED: "2026-01-01"}}, "data": {"token": data}}),
+            account: json!({"metadata": {"uid": "1"}}),
+        };
+        change(&mut objects);
+        let Ok(Signed::Kept(claims)) =
+            Verifier::new(signer(), DEFAULT_ISSUER, &api()).check_signature(&token)
+        else {
+            panic!("one of ours")
+        };
+        let checked = claims.check(&token, &objects).map(|kept| kept.auto_generated);
+        assert_eq!(checked.map_err(|error| error.to_string()), want.map_err(str::to_owned));
+    };
+    check(|_| {}, Ok(false));
+    check(|objects| objects.account["secrets"] = json!([{"name": "s"}]), Ok(true));
+    check(|objects| objects.secret = Value::Null, Err("Token has been invalidated"));
+    check(
+        |objects| objects.secret["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into(),
+        Err("Token has been invalidated"),
+    );
+    check(
+        |objects| objects.secret["data"]["token"] = "eA==".into(),
+        Err("Token does not match server's copy"),
+    );
+    check(|objects| objects.account = Value::Null, Err("serviceaccounts \"a\" not found"));
+    check(
+        |objects| objects.account["metadata"]["uid"] = "2".into(),
+        Err("ServiceAccount UID (2) does not match claim (1)"),
+    );
+    check(
+        |objects| objects.account["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into(),
+        Err("ServiceAccount ns/a has been deleted"),
+    );
+    check(
+        |objects| objects.secret["metadata"]["labels"][kept::INVALID_SINCE] = "2025-01-01".into(),
+        Err(
+            "the token in secret ns/s for service account ns/a has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the 'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token",
+        ),
+    );
+}
+
+#[test]
+fn a_kept_token_s_use_is_noted_once_a_day() {
+    let kept = |last_used: &str| kept::Kept {
+        namespace: "ns".to_owned(),
+        name: "s".to_owned(),
+        auto_generated: false,
+        last_used: last_used.to_owned(),
+    };
+    let now: Timestamp = "2026-03-31T23:59:59Z".parse().expect("a time");
+    assert_eq!(kept("").day_to_note(now).as_deref(), Some("2026-03-31"));
+    assert_eq!(kept("2026-03-30").day_to_note(now).as_deref(), Some("2026-03-31"));
+    assert_eq!(kept("2026-03-31").day_to_note(now), None);
+    assert_eq!(kept("2026-04-01").day_to_note(now), None);
+}

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::claims::{self, BoundTo, Claims, Reference};
 use super::jws::Compact;
+use super::kept::{self, Kept, SecretClaims};
 use super::signer::Signer;
 use crate::go;
 
@@ -68,6 +69,54 @@ pub enum VerifyError {
     /// What it is bound to is gone.
     #[error("service account token has been invalidated")]
     Invalidated,
+    /// The Secret it was kept in is gone.
+    #[error("Token has been invalidated")]
+    SecretGone,
+    /// Its Secret holds another.
+    #[error("Token does not match server's copy")]
+    SecretDiffers,
+    /// The service account of a kept token is to go.
+    #[error("ServiceAccount {namespace}/{name} has been deleted")]
+    AccountBeingDeleted {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Another service account has the name now.
+    #[error("ServiceAccount UID ({stored}) does not match claim ({claimed})")]
+    AccountReplaced {
+        /// The uid of the account.
+        stored: String,
+        /// The uid in the token.
+        claimed: String,
+    },
+    /// A kept token that nobody used for long.
+    #[error("the token in secret {}/{} for service account {}/{account} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{}' label from the secret to temporarily allow use of this token", kept.namespace, kept.name, kept.namespace, kept::INVALID_SINCE)]
+    MarkedInvalid {
+        /// Where it is kept.
+        kept: Box<Kept>,
+        /// Its account.
+        account: String,
+    },
+    /// A kept token must say more.
+    #[error("{claim} claim is missing")]
+    MissingClaim {
+        /// What.
+        claim: &'static str,
+    },
+    /// A kept token speaks of two accounts.
+    #[error("sub claim is invalid")]
+    WrongSubject,
+}
+
+/// What a token of ours says, once its signature was checked.
+#[derive(Clone, Debug)]
+pub(crate) enum Signed {
+    /// One that ends.
+    Bound(Claims),
+    /// One that is kept in a Secret.
+    Kept(SecretClaims),
 }
 
 /// What the store says about an object a token names.
@@ -142,8 +191,10 @@ impl Verifier {
         now: Timestamp,
         objects: &dyn BoundObjects,
     ) -> Result<Verified, VerifyError> {
-        let claims = self.check_signature(token)?;
-        self.check_claims(claims, wanted, now, objects)
+        match self.check_signature(token)? {
+            Signed::Bound(claims) => self.check_claims(claims, wanted, now, objects),
+            Signed::Kept(_) => Err(VerifyError::NotOurs),
+        }
     }
 
     /// The part of [`Verifier::verify`] that depends on time and state.
@@ -154,22 +205,30 @@ impl Verifier {
         now: Timestamp,
         objects: &dyn BoundObjects,
     ) -> Result<Verified, VerifyError> {
-        let wanted = if wanted.is_empty() { &self.audiences } else { wanted };
-        let common = claims.audiences.iter().filter(|audience| wanted.contains(audience));
-        let audiences: Vec<String> = common.cloned().collect();
-        if audiences.is_empty() {
-            return Err(VerifyError::Audience { token: claims.audiences, wanted: wanted.to_vec() });
-        }
+        let audiences = self.common(&claims.audiences, wanted)?;
         check_time(&claims, now)?;
         check_bound(&claims, now, objects)?;
         Ok(Verified { claims, audiences })
     }
 
+    /// The audiences both sides name. A kept token that names none is for the API server's own.
+    pub(crate) fn common(&self, named: &[String], wanted: &[String]) -> Result<Vec<String>, VerifyError> {
+        let wanted = if wanted.is_empty() { &self.audiences } else { wanted };
+        let common: Vec<String> =
+            named.iter().filter(|audience| wanted.contains(audience)).cloned().collect();
+        if common.is_empty() {
+            return Err(VerifyError::Audience { token: named.to_vec(), wanted: wanted.to_vec() });
+        }
+        Ok(common)
+    }
+
     /// The part of [`Verifier::verify`] that depends only on the token and the key.
-    pub(crate) fn check_signature(&self, token: &str) -> Result<Claims, VerifyError> {
+    pub(crate) fn check_signature(&self, token: &str) -> Result<Signed, VerifyError> {
         let token = Compact::parse(token).ok_or(VerifyError::NotOurs)?;
-        let is_ours = claims::peek_issuer(&token.payload).is_some_and(|issuer| issuer == self.issuer);
-        if !is_ours || token.header.alg != "RS256" || !token.header.crit.is_empty() {
+        let issuer = claims::peek_issuer(&token.payload).unwrap_or_default();
+        let is_kept = issuer == kept::ISSUER;
+        if (issuer != self.issuer && !is_kept) || token.header.alg != "RS256" || !token.header.crit.is_empty()
+        {
             return Err(VerifyError::NotOurs);
         }
         let key = self.signer.key().filter(|key| token.header.kid.is_empty() || key.id() == token.header.kid);
@@ -177,7 +236,12 @@ impl Verifier {
         if !key.verify(token.signed, &token.signature) {
             return Err(VerifyError::Signature);
         }
-        Claims::from_payload(&token.payload).ok_or(VerifyError::NotOurs)
+        let signed = if is_kept {
+            SecretClaims::from_payload(&token.payload).map(Signed::Kept)
+        } else {
+            Claims::from_payload(&token.payload).map(Signed::Bound)
+        };
+        signed.ok_or(VerifyError::NotOurs)
     }
 }
 

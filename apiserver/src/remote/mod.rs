@@ -1,6 +1,10 @@
-//! A kubeconfig that tells where a webhook is: the current context's cluster and user.
+//! Servers outside that are asked or told something: a kubeconfig tells where one is, by its current context's cluster and
+//! user.
 
-use super::https::{Https, HttpsError};
+mod https;
+
+pub(crate) use https::{Https, HttpsError};
+
 use crate::files::{FileError, read as read_file, read_yaml};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
