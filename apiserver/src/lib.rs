@@ -42,6 +42,7 @@ mod query;
 mod registry;
 mod remote;
 mod render;
+mod repair;
 mod reply;
 mod request_info;
 mod reviews;

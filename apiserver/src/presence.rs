@@ -19,8 +19,8 @@ use tower::ServiceExt as _;
 
 /// Seconds after which a Lease that nobody renewed says nothing any more, as upstream's.
 const LEASE_SECONDS: i64 = 3600;
-/// How often it is renewed. Upstream's ten seconds would wake an idle cluster's disk for nothing.
-const RENEW: Duration = Duration::from_secs(60);
+/// How often it is renewed, as upstream.
+const RENEW: Duration = Duration::from_secs(10);
 /// How soon a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -103,10 +103,14 @@ fn name(identity: &str) -> String {
     text
 }
 
+/// A Lease that does not say when it ends is none of a server's.
 fn is_old(lease: &Tree, now: Timestamp) -> bool {
-    let lasts = SignedDuration::from_secs(int_at(lease, "spec.leaseDurationSeconds").unwrap_or(0));
+    let lasts = int_at(lease, "spec.leaseDurationSeconds").map(SignedDuration::from_secs);
     let renewed = str_at(lease, "spec.renewTime").parse::<Timestamp>();
-    renewed.is_ok_and(|renewed| now.duration_since(renewed) > lasts)
+    match (lasts, renewed) {
+        (Some(lasts), Ok(renewed)) => now.duration_since(renewed) > lasts,
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +130,6 @@ mod tests {
         let at = |second| Timestamp::from_second(second).expect("a time");
         assert!(!is_old(&lease, at(15)));
         assert!(is_old(&lease, at(16)));
-        assert!(!is_old(&json!({"spec": {}}), at(16)), "whoever has none is left alone");
+        assert!(is_old(&json!({"spec": {}}), at(16)), "it does not say when it ends");
     }
 }

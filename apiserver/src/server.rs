@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::permissions::Permissions;
 use crate::presence;
 use crate::registry::ages::{self, Ages};
+use crate::repair;
 use crate::seen::Peer;
 use crate::turns::Turns;
 use access::UserInfo;
@@ -145,6 +146,7 @@ impl ApiServer {
             tokio::spawn(flow::follow(self.inner.clone()));
             tokio::spawn(presence::run(self.inner.clone()));
             tokio::spawn(flow_objects::run(self.inner.clone()));
+            tokio::spawn(repair::run(self.inner.clone()));
         }
     }
 
@@ -195,6 +197,8 @@ impl ApiServer {
                 }
             }
         }
+        // Whoever comes now is better off with another server.
+        drop(listener);
         let _ = tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS_MAX), graceful.shutdown()).await;
         Ok(())
     }

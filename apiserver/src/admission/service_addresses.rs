@@ -16,11 +16,11 @@ use std::net::IpAddr;
 
 const GROUP: &str = "networking.k8s.io";
 /// The label that says which family an address is of.
-const FAMILY_LABEL: &str = "ipaddress.kubernetes.io/ip-family";
+pub(crate) const FAMILY_LABEL: &str = "ipaddress.kubernetes.io/ip-family";
 /// The label that says who made the object.
-const MANAGED_BY_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
+pub(crate) const MANAGED_BY_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
 /// The value of that label for addresses of Services.
-const ALLOCATOR: &str = "ipallocator.k8s.io";
+pub(crate) const ALLOCATOR: &str = "ipallocator.k8s.io";
 /// Random places tried before a range is searched in order.
 const PROBES: u64 = 32;
 
