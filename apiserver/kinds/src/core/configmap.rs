@@ -40,8 +40,8 @@ impl Strategy for ConfigMaps {
             bytes += decoded_len(value);
         }
         if bytes > DATA_BYTES_MAX {
-            // The whole object is too long, which has no path.
-            errors.push(field::too_long(&Path::root(), DATA_BYTES_MAX));
+            // The whole object is too long, which has no path: upstream prints an empty name so.
+            errors.push(field::too_long(&Path::new("[]"), DATA_BYTES_MAX));
         }
         errors
     }
@@ -61,5 +61,18 @@ impl Strategy for ConfigMaps {
         let entries =
             ["data", "binaryData"].iter().map(|name| map_at(obj, name).map_or(0, serde_json::Map::len));
         vec![columns::name(obj), json!(entries.sum::<usize>()), columns::age(obj, now)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// client-go's users read the path in front of the words.
+    #[test]
+    fn what_is_too_large_has_an_empty_path() {
+        let large = json!({"metadata": {"name": "a"}, "data": {"k": "x".repeat(DATA_BYTES_MAX + 1)}});
+        let errors: Vec<String> = ConfigMaps.validate(&large).iter().map(ToString::to_string).collect();
+        assert_eq!(errors, ["[]: Too long: may not be more than 1048576 bytes"]);
     }
 }
