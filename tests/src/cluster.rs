@@ -6,8 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// kubectl versions every story is played with: the oldest promised, one between, and our own.
-pub const KUBECTLS: [&str; 3] = ["1.27", "1.33", "1.36"];
+/// kubectl versions every story is played with: the oldest promised, two between, and our own.
+pub const KUBECTLS: [&str; 4] = ["1.27", "1.30", "1.33", "1.36"];
+
+/// Those that stories on a node are played with: there a version costs a cluster with containers, and what differs between
+/// clients is their words, which the stories without a node compare in every version.
+pub const KUBECTLS_ON_A_NODE: [&str; 2] = ["1.27", "1.36"];
 
 /// The `kontiki` binary under test: `KONTIKI`, else the one built beside this test.
 ///

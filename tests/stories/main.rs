@@ -1,11 +1,12 @@
-//! Plays every story with every promised kubectl and holds docs/STATUS.md against the list of stories.
+//! Plays every story with every promised kubectl (on a node with the oldest and the newest) and holds docs/STATUS.md
+//! against the list of stories.
 //!
 //! `STORY=get` plays one, `KUBECTL=1.27` plays with one version; `UPDATE=1` rewrites transcripts.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use tests::cluster::{Dev, KUBECTLS, kubectl};
+use tests::cluster::{Dev, KUBECTLS, KUBECTLS_ON_A_NODE, kubectl};
 use tests::local::Local;
 use tests::transcript::{Shell, Story};
 use tests::upstream::{self, Upstream};
@@ -33,11 +34,13 @@ fn stories(on: &str) -> Vec<(PathBuf, Story)> {
         .collect()
 }
 
-/// Whether transcripts are rewritten, and the kubectl versions to play with.
-fn plan() -> (bool, Vec<&'static str>) {
-    let only = std::env::var("KUBECTL").ok();
-    let mut versions: Vec<&str> =
-        KUBECTLS.into_iter().filter(|version| only.as_ref().is_none_or(|only| only == version)).collect();
+/// Whether transcripts are rewritten, and the kubectl versions to play with: the given ones, or the one that is asked for.
+fn plan(given: &[&'static str]) -> (bool, Vec<&'static str>) {
+    let mut versions = match std::env::var("KUBECTL") {
+        Ok(only) => KUBECTLS.into_iter().filter(|version| *version == only).collect(),
+        Err(_) => given.to_vec(),
+    };
+    assert!(!versions.is_empty(), "KUBECTL names one of {KUBECTLS:?}");
     // The newest first: its words are the story's.
     versions.reverse();
     (std::env::var_os("UPDATE").is_some(), versions)
@@ -74,7 +77,7 @@ fn play(
 
 #[test]
 fn stories_without_a_node() {
-    let (update, versions) = plan();
+    let (update, versions) = plan(&KUBECTLS);
     let with = |version: &str| {
         let dev = Dev::start(&[]).expect("kontiki dev");
         play(version, &dev.kubeconfig, stories("dev"), &[], update).expect("stories play")
@@ -109,7 +112,7 @@ fn stories_on_a_node() {
         return;
     }
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-    let (update, versions) = plan();
+    let (update, versions) = plan(&KUBECTLS_ON_A_NODE);
     let mut differences = Vec::new();
     for version in versions {
         // A cluster of its own: Events outlive what they are about, and would tell the next version of this one's pods.
