@@ -102,6 +102,24 @@ impl Upstream {
             .output()
             .context("openssl makes the tokens' key")?;
         fs::write(self.path("sa.key"), key.stdout)?;
+        let signer = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-subj",
+                "/CN=upstream-peer",
+                "-days",
+                "1",
+            ])
+            .args(["-keyout", &self.path("ca.key"), "-out", &self.path("ca.crt")])
+            .output()
+            .context("openssl makes the authority of clients")?;
+        if !signer.status.success() {
+            bail!("openssl: {}", String::from_utf8_lossy(&signer.stderr));
+        }
         fs::write(self.path("tokens"), format!("{TOKEN},kubernetes-admin,admin,system:masters\n"))?;
         Ok(())
     }
@@ -113,6 +131,7 @@ impl Upstream {
             "--bind-address=127.0.0.1".to_owned(),
             format!("--cert-dir={}", self.path("certs")),
             format!("--token-auth-file={}", self.path("tokens")),
+            format!("--client-ca-file={}", self.path("ca.crt")),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
@@ -130,6 +149,8 @@ impl Upstream {
             "--use-service-account-credentials=true".to_owned(),
             format!("--service-account-private-key-file={}", self.path("sa.key")),
             format!("--root-ca-file={}", self.path("certs/apiserver.crt")),
+            format!("--cluster-signing-cert-file={}", self.path("ca.crt")),
+            format!("--cluster-signing-key-file={}", self.path("ca.key")),
             format!("--cert-dir={}", self.path("manager")),
             "--secure-port=0".to_owned(),
         ];
