@@ -1,6 +1,7 @@
 //! Runs jobs to their end, and deletes those whose time after it is over.
 
 mod end;
+mod index_limits;
 mod indexes;
 mod plan;
 mod policy;
@@ -18,7 +19,8 @@ use runtime::{
 };
 use serde_json::{Value, json};
 
-use self::plan::{FINALIZER, INDEX, INDEX_FAILURES, NewPod, View};
+use self::index_limits::{FAILURES, IGNORED};
+use self::plan::{FINALIZER, INDEX, NewPod, View};
 use crate::ownership::{claim_pods, owners_of, pod_of, write_status};
 use crate::podcontrol::PodControl;
 use crate::views::batch::Job;
@@ -219,8 +221,10 @@ fn made(job: &WholeJob, new: &NewPod) -> Value {
         }
         pod["metadata"][field][INDEX] = json!(index.to_string());
     }
-    if let Some(failures) = new.failures {
-        pod["metadata"]["annotations"][INDEX_FAILURES] = json!(failures.to_string());
+    for (annotation, count) in [(FAILURES, new.failures), (IGNORED, new.ignored)] {
+        if let Some(count) = count {
+            pod["metadata"]["annotations"][annotation] = json!(count.to_string());
+        }
     }
     for list in ["containers", "initContainers"] {
         for container in pod["spec"][list].as_array_mut().into_iter().flatten() {

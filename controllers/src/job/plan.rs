@@ -3,11 +3,12 @@
 //! A pod carries a finalizer until it is counted. Counting is three writes, so that a pod is counted once whoever is
 //! interrupted: its uid goes into the status, then its finalizer goes, then the uid turns into a number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use runtime::Severity;
 
+use super::index_limits::IndexLimits;
 use super::policy::{self, Failure};
 use super::{end, indexes};
 use crate::views::Pod;
@@ -17,8 +18,6 @@ use crate::views::batch::{Job, JobCondition, JobStatus};
 pub(super) const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
 /// Annotation and label with the index of a pod.
 pub(super) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
-/// Annotation with the failures of the index before this pod.
-pub(super) const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
 
 /// Pods created or deleted in one go, as upstream.
 const BURST_MAX: usize = 500;
@@ -41,8 +40,10 @@ pub(super) struct View<'a> {
 pub(super) struct NewPod {
     /// Its index, in an indexed job.
     pub(super) index: Option<i32>,
-    /// Failures of that index so far, when each index has a limit of its own.
+    /// Failures of that index so far that count, when each index has a limit of its own.
     pub(super) failures: Option<i32>,
+    /// Those among them that a policy ignores, if any; they are not in the other number.
+    pub(super) ignored: Option<i32>,
 }
 
 /// What to say about the job.
@@ -93,8 +94,8 @@ pub(super) struct Tally<'a> {
     pub(super) failed: i32,
     pub(super) succeeded_indexes: BTreeSet<i32>,
     pub(super) failed_indexes: BTreeSet<i32>,
-    /// Failures of each index.
-    failures: BTreeMap<i32, i32>,
+    /// When each index has a limit of its own.
+    limits: Option<IndexLimits<'a>>,
 }
 
 impl<'a> Tally<'a> {
@@ -134,34 +135,15 @@ impl<'a> Tally<'a> {
             failed,
             succeeded_indexes,
             failed_indexes: BTreeSet::new(),
-            failures: BTreeMap::new(),
+            limits: None,
         };
         if let Some(limit) = job.spec.backoff_limit_per_index {
-            tally.count_index_failures(view, limit);
+            let before = indexes::parse(status.failed_indexes.as_deref().unwrap_or_default());
+            let limits = IndexLimits::new(view, limit, before, &tally.succeeded_indexes);
+            tally.failed_indexes.clone_from(&limits.failed);
+            tally.limits = Some(limits);
         }
         tally
-    }
-
-    fn count_index_failures(&mut self, view: &View<'_>, limit: i32) {
-        let before = view.job.status.failed_indexes.as_deref().unwrap_or_default();
-        self.failed_indexes = indexes::parse(before);
-        for pod in view.pods.iter().filter(|pod| has_failed(view.job, pod)) {
-            let Some(index) = index_of(pod) else { continue };
-            let so_far: i32 = pod
-                .metadata
-                .annotations
-                .get(INDEX_FAILURES)
-                .and_then(|count| count.parse().ok())
-                .unwrap_or(0);
-            let failure = policy::failure(view.job, pod);
-            let failures = so_far + i32::from(failure != Failure::Ignored);
-            let most = self.failures.entry(index).or_default();
-            *most = failures.max(*most);
-            if failures > limit || failure == Failure::FailsIndex {
-                self.failed_indexes.insert(index);
-            }
-        }
-        self.failed_indexes.retain(|index| !self.succeeded_indexes.contains(index));
     }
 
     /// Moves ended pods a stage further: into the status, out of their finalizer, into the counters.
@@ -186,7 +168,9 @@ impl<'a> Tally<'a> {
                 && !pod.terminal()
                 && in_range(view.job, pod);
             let fails = has_failed(view.job, pod) || ends_with_job;
-            let done = pod.terminal() || fails || verdict.is_some() || view.job.metadata.deleting();
+            let all_done = verdict.is_some() || view.job.metadata.deleting();
+            let is_needed = || self.limits.as_ref().is_some_and(|limits| limits.is_needed(pod));
+            let done = all_done || ((pod.terminal() || fails) && !is_needed());
             if !done || room == 0 {
                 continue;
             }
@@ -225,7 +209,9 @@ fn manage(view: &View<'_>, tally: &Tally<'_>, step: &mut Step) {
     if lacking == 0 {
         return;
     }
-    if let Some(at) = backoff_until(view) {
+    if tally.limits.is_none()
+        && let Some(at) = backoff_until(view)
+    {
         step.wake_at = Some(at);
         return;
     }
@@ -236,22 +222,38 @@ fn manage(view: &View<'_>, tally: &Tally<'_>, step: &mut Step) {
             .filter(|pod| pod.active() || (waits_for_ends && pod.metadata.deleting() && !pod.terminal()))
             .filter_map(|pod| index_of(pod))
             .collect();
-        let per_index = job.spec.backoff_limit_per_index.is_some();
-        (0..job.spec.completions.unwrap_or(0))
-            .filter(|index| {
-                !occupied.contains(index)
-                    && !tally.succeeded_indexes.contains(index)
-                    && !tally.failed_indexes.contains(index)
-            })
-            .take(lacking)
-            .map(|index| NewPod {
-                index: Some(index),
-                failures: per_index.then(|| tally.failures.get(&index).copied().unwrap_or(0)),
-            })
-            .collect()
+        let open = (0..job.spec.completions.unwrap_or(0)).filter(|index| {
+            !occupied.contains(index)
+                && !tally.succeeded_indexes.contains(index)
+                && !tally.failed_indexes.contains(index)
+        });
+        open_indexes(view, tally, open, lacking, &mut step.wake_at)
     } else {
-        vec![NewPod { index: None, failures: None }; lacking]
+        vec![NewPod { index: None, failures: None, ignored: None }; lacking]
     };
+}
+
+/// Pods of so many indexes. Where indexes have limits of their own, one that failed waits on its own, too.
+fn open_indexes(
+    view: &View<'_>,
+    tally: &Tally<'_>,
+    open: impl Iterator<Item = i32>,
+    lacking: usize,
+    wake_at: &mut Option<Timestamp>,
+) -> Vec<NewPod> {
+    let Some(limits) = &tally.limits else {
+        let plain = |index| NewPod { index: Some(index), failures: None, ignored: None };
+        return open.take(lacking).map(plain).collect();
+    };
+    let mut ready = Vec::new();
+    for index in open {
+        match limits.backoff_until(view, index) {
+            None if ready.len() == lacking => break,
+            None => ready.push(limits.next(view, index)),
+            Some(at) => *wake_at = Some(wake_at.map_or(at, |before| before.min(at))),
+        }
+    }
+    ready
 }
 
 /// How many pods should run.
@@ -299,12 +301,16 @@ fn backoff_until(view: &View<'_>) -> Option<Timestamp> {
         .filter(|at| last_success.is_none_or(|success| *at > success))
         .collect();
     let last = *failures.iter().max()?;
-    let doublings = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX).min(10);
-    let pause = (BACKOFF * 2_i32.pow(doublings)).min(BACKOFF_MAX);
-    last.checked_add(pause).ok().filter(|until| *until > view.now)
+    last.checked_add(pause(failures.len())).ok().filter(|until| *until > view.now)
 }
 
-fn ended_at(pod: &Pod) -> Option<Timestamp> {
+/// The pause after so many failures, one at least.
+pub(super) fn pause(failures: usize) -> SignedDuration {
+    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
+    (BACKOFF * 2_i32.pow(doublings)).min(BACKOFF_MAX)
+}
+
+pub(super) fn ended_at(pod: &Pod) -> Option<Timestamp> {
     let ends = pod
         .status
         .container_statuses
@@ -341,7 +347,7 @@ pub(super) fn tracked(pod: &Pod) -> bool {
 }
 
 /// Whether a pod has failed. One that is deleted counts as failed at once, unless the job waits for its end.
-fn has_failed(job: &Job, pod: &Pod) -> bool {
+pub(super) fn has_failed(job: &Job, pod: &Pod) -> bool {
     match pod.status.phase.as_str() {
         "Failed" => true,
         "Succeeded" => false,
@@ -356,12 +362,12 @@ pub(super) fn is_indexed(job: &Job) -> bool {
     job.spec.completion_mode == "Indexed"
 }
 
-fn index_of(pod: &Pod) -> Option<i32> {
+pub(super) fn index_of(pod: &Pod) -> Option<i32> {
     pod.metadata.annotations.get(INDEX).and_then(|index| index.parse().ok())
 }
 
 /// Whether a pod is one of an index that the job has.
-fn in_range(job: &Job, pod: &Pod) -> bool {
+pub(super) fn in_range(job: &Job, pod: &Pod) -> bool {
     !is_indexed(job) || index_of(pod).is_some_and(|index| index >= 0 && Some(index) < job.spec.completions)
 }
 

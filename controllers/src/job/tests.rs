@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::index_limits::FAILURES;
 use super::plan::{FINALIZER, INDEX, Step, View, plan};
 use crate::views::Pod;
 use crate::views::batch::{Job, JobStatus};
@@ -10,7 +11,7 @@ use crate::views::batch::{Job, JobStatus};
 const NOW: &str = "2026-01-01T01:00:00Z";
 
 /// A pod: its name, `+` succeeded, `-` failed, `~` on its way out, else running; `.` without its finalizer, `#n` its index,
-/// `=n` the exit code.
+/// `=n` the exit code, `^n` failures of the index before it.
 fn pod(word: &str) -> Pod {
     let name: String = word.chars().take_while(char::is_ascii_alphabetic).collect();
     let after = |mark: char| -> Option<String> {
@@ -26,7 +27,10 @@ fn pod(word: &str) -> Pod {
     };
     let code = after('=').and_then(|code| code.parse::<i32>().ok()).unwrap_or(1);
     let end = json!({"terminated": {"exitCode": code, "finishedAt": "2026-01-01T00:30:00Z"}});
-    let annotations = after('#').map_or_else(|| json!({}), |index| json!({INDEX: index}));
+    let mut annotations = after('#').map_or_else(|| json!({}), |index| json!({INDEX: index}));
+    if let Some(failures) = after('^') {
+        annotations[FAILURES] = failures.into();
+    }
     serde_json::from_value(json!({
         "metadata": {"name": name, "uid": name, "namespace": "n", "annotations": annotations,
             "finalizers": if has('.') { json!([]) } else { json!([FINALIZER]) },
@@ -143,6 +147,34 @@ fn indexes_each_succeed_once() {
     let failed = step(&job(limited, json!({})), "a#0- b#1");
     assert_eq!(told(&failed), "!a");
     assert_eq!(failed.status.failed_indexes.as_deref(), Some("0"));
+}
+
+#[test]
+fn the_last_failure_of_an_index_stays_until_its_successor_knows_of_it() {
+    let limited = json!({"completionMode": "Indexed", "parallelism": 2, "completions": 2, "backoffLimitPerIndex": 2,
+        "backoffLimit": i32::MAX});
+    let first = step(&job(limited.clone(), json!({})), "a#0-^1 b#1");
+    assert_eq!(told(&first), "+#0", "counted, but not let go");
+    assert_eq!(first.create[0].failures, Some(2));
+    assert_eq!(first.status.uncounted_terminated_pods.map(|uncounted| uncounted.failed.len()), Some(0));
+    let second = step(&job(limited.clone(), json!({})), "a#0-^1 b#1 c#0^2");
+    assert_eq!(told(&second), "!a");
+    let third = step(&job(limited.clone(), json!({})), "a#0-.^1 b#1 c#0-^2");
+    assert_eq!((told(&third).as_str(), third.status.failed_indexes.as_deref()), ("!c", Some("0")));
+
+    // What a policy ignores is told apart, and each index waits on its own.
+    let mut ignoring = limited;
+    ignoring["podFailurePolicy"] =
+        json!({"rules": [{"action": "Ignore", "onExitCodes": {"operator": "In", "values": [42]}}]});
+    let ignored = step(&job(ignoring.clone(), json!({})), "a#0-=42^1 b#1");
+    assert_eq!((ignored.create[0].failures, ignored.create[0].ignored), (Some(1), Some(1)));
+    let mut recent = pod("a#0-^1");
+    recent.status.container_statuses[0].state.terminated.as_mut().expect("ended").finished_at =
+        Some("2026-01-01T00:59:55Z".parse().expect("a time"));
+    let job = job(ignoring, json!({}));
+    let waiting = plan(&View { job: &job, pods: vec![&recent], now: now() });
+    assert_eq!(told(&waiting), "+#1");
+    assert_eq!(waiting.wake_at, Some("2026-01-01T01:00:15Z".parse().expect("a time")));
 }
 
 #[test]

