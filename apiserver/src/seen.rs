@@ -24,7 +24,7 @@ use schema::Tree;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,6 +35,11 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// The key of an object whose name the request did not tell; put into an answer's extensions.
 #[derive(Clone)]
 pub(crate) struct Named(pub(crate) Key);
+
+/// What lives as long as a connection that is handed over with an answer: whoever works with it keeps one, and another is put
+/// into the answer's extensions.
+#[derive(Clone, Default)]
+pub(crate) struct Lasting(Arc<Mutex<Option<Streaming>>>);
 
 /// A body as it was sent, for the audit log.
 struct Sent {
@@ -176,7 +181,12 @@ impl Seen {
             if let Some(labels) = self.labels {
                 self.server.metrics.streams(labels, 1);
             }
-            return reply.map(|body| Body::new(Held { body, _kept: Streaming { seen: self, code } }));
+            let streaming = Streaming { seen: self, code };
+            if let Some(Lasting(kept)) = reply.extensions_mut().remove() {
+                *kept.lock().expect("no panic while the lock is held") = Some(streaming);
+                return reply;
+            }
+            return reply.map(|body| Body::new(Held { body, _kept: streaming }));
         }
         let mut response = None;
         if self.draft.as_ref().is_some_and(|draft| draft.decision.level == Level::RequestResponse) {

@@ -7,6 +7,7 @@ use axum::body::Body;
 use futures::{SinkExt as _, StreamExt as _};
 use http::header::{ACCEPT, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use raft_store::{Options, Seams, Store};
@@ -100,4 +101,25 @@ async fn a_handshake_needs_an_origin_and_knows_one_protocol() {
     let one = [(ORIGIN, "null"), (SEC_WEBSOCKET_PROTOCOL, "base64.binary.k8s.io")];
     let (_, reply) = connect(client, WATCH, &one).await.expect("a socket");
     assert_eq!(reply.headers()[SEC_WEBSOCKET_PROTOCOL], "base64.binary.k8s.io");
+}
+
+/// What is counted, and recorded, of a stream ends when its socket does, not when the handshake is answered.
+#[tokio::test]
+async fn a_socket_counts_as_long_as_it_lasts() {
+    let client = admin().await;
+    let running = async || {
+        let request = Request::get("/metrics").body(Body::empty()).expect("a request");
+        let reply = client.clone().oneshot(request).await.expect("never fails");
+        let bytes = reply.into_body().collect().await.expect("whole").to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        text.lines().filter(|line| line.starts_with("apiserver_longrunning_requests{")).count()
+    };
+    let (socket, _) = connect(client.clone(), WATCH, &[(ORIGIN, "null")]).await.expect("a socket");
+    assert_eq!(running().await, 1);
+    drop(socket);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while running().await > 0 {
+        assert!(std::time::Instant::now() < deadline, "the socket is gone, and still counted");
+        tokio::task::yield_now().await;
+    }
 }

@@ -5,6 +5,7 @@ use super::location::{Location, Security};
 use super::unverified;
 use crate::config::Kubelet;
 use crate::reply::Reply;
+use crate::seen::Lasting;
 use crate::status::{ApiError, ApiResult};
 use axum::body::Body;
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, UPGRADE};
@@ -48,15 +49,19 @@ impl Agents {
             return Ok(answer.map(Body::new));
         }
         let agent = hyper::upgrade::on(&mut answer);
+        let lasting = Lasting::default();
         if let Some(client) = client {
+            let kept = lasting.clone();
             tokio::spawn(async move {
+                let _kept = kept;
                 let (Ok(client), Ok(agent)) = tokio::join!(client, agent) else { return };
                 let (mut client, mut agent) = (TokioIo::new(client), TokioIo::new(agent));
                 // Either end may close at any time; there is nobody left to tell.
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut agent).await;
             });
         }
-        let (parts, _) = answer.into_parts();
+        let (mut parts, _) = answer.into_parts();
+        parts.extensions.insert(lasting);
         Ok(Reply::from_parts(parts, Body::empty()))
     }
 

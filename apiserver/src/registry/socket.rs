@@ -3,6 +3,7 @@
 
 use crate::negotiate::Format;
 use crate::reply::{self, Reply};
+use crate::seen::Lasting;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
@@ -44,7 +45,10 @@ pub(super) fn serve(
     if let Some(refused) = refusal(headers) {
         return refused;
     }
+    let lasting = Lasting::default();
+    let kept = lasting.clone();
     tokio::spawn(async move {
+        let _kept = kept;
         let Ok(connection) = upgrade.await else { return };
         let config = WebSocketConfig::default()
             .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -53,7 +57,9 @@ pub(super) fn serve(
             WebSocketStream::from_raw_socket(TokioIo::new(connection), Role::Server, Some(config)).await;
         send(socket, format, frames).await;
     });
-    accept(headers)
+    let mut reply = accept(headers);
+    reply.extensions_mut().insert(lasting);
+    reply
 }
 
 async fn send(
