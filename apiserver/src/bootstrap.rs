@@ -203,10 +203,11 @@ fn context(server: &Arc<Inner>, kind: &Kind, object: &Tree) -> Context {
     Context {
         server: server.clone(),
         method: Method::POST,
-        info,
+        info: Arc::new(info),
         query: Query::default(),
+        accept: crate::context::accept(&headers),
         headers,
-        user: UserInfo::authenticated(users::APISERVER, &[groups::MASTERS]),
+        user: Arc::new(UserInfo::authenticated(users::APISERVER, &[groups::MASTERS])),
         fence: None,
         upgrade: None,
         beginning: None,

@@ -5,7 +5,6 @@ use crate::status::GroupResource;
 use kinds::{Resource, Strategy};
 use schema::{Schema, Tree};
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -238,18 +237,16 @@ impl Strategy for Bindings {
 
 struct Catalog {
     kinds: Vec<Kind>,
-    index: HashMap<String, usize>,
+    /// Places of kinds, by [`path`].
+    index: Vec<usize>,
     groups: Vec<(String, String)>,
 }
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     let kinds: Vec<Kind> =
         kinds::all().iter().copied().chain([&Bindings as &dyn Strategy]).filter_map(Kind::new).collect();
-    let index = kinds
-        .iter()
-        .enumerate()
-        .map(|(at, kind)| (path(&kind.resource.group, &kind.resource.version, &kind.resource.plural), at))
-        .collect();
+    let mut index: Vec<usize> = (0..kinds.len()).collect();
+    index.sort_by_key(|&at| path(kinds[at].resource));
     let mut groups: Vec<(String, String)> = Vec::new();
     for kind in &kinds {
         let group = (kind.resource.group.clone(), kind.resource.version.clone());
@@ -263,8 +260,9 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     Catalog { kinds, index, groups }
 });
 
-fn path(group: &str, version: &str, plural: &str) -> String {
-    format!("{group}/{version}/{plural}")
+/// What tells a resource from every other, the part that differs most first.
+fn path(resource: &Resource) -> (&str, &str, &str) {
+    (&resource.plural, &resource.group, &resource.version)
 }
 
 /// Rank of a group in discovery; higher comes first.
@@ -309,7 +307,9 @@ fn version_rank(version: &str) -> (u8, u32, u32) {
 
 /// The served resource at a path.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    CATALOG.index.get(&path(group, version, plural)).map(|&at| &CATALOG.kinds[at])
+    let Catalog { kinds, index, .. } = &*CATALOG;
+    let found = index.binary_search_by(|&at| path(kinds[at].resource).cmp(&(plural, group, version)));
+    found.ok().map(|place| &kinds[index[place]])
 }
 
 /// Every served resource.

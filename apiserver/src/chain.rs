@@ -5,7 +5,7 @@
 use crate::catalog::{self, Kind};
 use crate::config::OWN_PAGES;
 use crate::connect;
-use crate::context::{Context, Fence, Warnings};
+use crate::context::{self, Context, Fence, Warnings};
 use crate::discovery;
 use crate::flow::{self, Beginning, TooMany};
 use crate::identity::{self, Caller};
@@ -15,11 +15,11 @@ use crate::registry::route::Route;
 use crate::reply::{self, Reply};
 use crate::request_info::{self, RequestInfo};
 use crate::reviews;
-use crate::seen::{Peer, Seen};
+use crate::seen::Seen;
 use crate::server::Inner;
 use crate::status::{ApiError, ApiResult};
 use access::UserInfo;
-use access::rbac::{self, Attributes};
+use access::rbac::{self, Attributes, Decision};
 use axum::body::Body;
 use futures::FutureExt;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
@@ -27,10 +27,12 @@ use http::request::Parts;
 use http::{HeaderMap, Request};
 use hyper::upgrade::OnUpgrade;
 use raft_store::Term;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 /// How long a request may take that is no watch and no stream.
 const SECONDS_MAX: u64 = 60;
@@ -47,16 +49,18 @@ static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longest audit id a client may choose.
 const AUDIT_ID_MAX: usize = 64;
 
+/// Where a request comes from, as its transport knows.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) caller: Caller,
+    /// The other end of the connection; none inside this process.
+    pub(crate) peer: Option<IpAddr>,
+}
+
 /// Answers one request. Never fails: whatever goes wrong is an answer.
-pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply {
+pub(crate) async fn answer(server: Arc<Inner>, origin: Origin, request: Request<Body>) -> Reply {
     let audit_id = audit_id(&server, request.headers());
-    let accept: String = request
-        .headers()
-        .get_all(http::header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect::<Vec<_>>()
-        .join(",");
+    let accept = context::accept(request.headers());
     let warnings = Warnings::default();
     let (parts, body) = request.into_parts();
     if let Some(reply) = own_page(&server, &parts) {
@@ -67,7 +71,8 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
     // What is logged while a request is answered says for which one; it costs nothing unless such logs are wanted.
     let span =
         tracing::debug_span!("request", method = %parts.method, uri = %parts.uri, audit_id = ?audit_id);
-    let checked = checked(server, parts, &mut body, &mut seen, warnings.clone()).instrument(span.clone());
+    let checked =
+        checked(server, origin, parts, &mut body, &mut seen, warnings.clone()).instrument(span.clone());
     let inside = AssertUnwindSafe(checked.boxed()).catch_unwind().await;
     drain(body).await;
     let panicked = inside.is_err();
@@ -76,7 +81,7 @@ pub(crate) async fn answer(server: Arc<Inner>, request: Request<Body>) -> Reply 
     });
     let (mut reply, failure) = match inside {
         Ok(reply) => (reply, None),
-        Err(error) => (reply::failure(&error, &accept), Some(error.status())),
+        Err(error) => (reply::failure(&error, accept.to_str().unwrap_or_default()), Some(error.status())),
     };
     let headers = reply.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -106,7 +111,11 @@ async fn drain(body: Option<Body>) {
 }
 
 fn audit_id(server: &Inner, headers: &HeaderMap) -> HeaderValue {
-    let own = || HeaderValue::from_str(&crate::clock::uid(&server.seams)).expect("uids are ASCII");
+    let own = || {
+        let mut text = Uuid::encode_buffer();
+        HeaderValue::from_str(crate::clock::uuid(&server.seams).hyphenated().encode_lower(&mut text))
+            .expect("uids are ASCII")
+    };
     headers
         .get(&AUDIT_ID)
         .filter(|value| !value.is_empty() && value.len() <= AUDIT_ID_MAX)
@@ -116,6 +125,7 @@ fn audit_id(server: &Inner, headers: &HeaderMap) -> HeaderValue {
 
 async fn checked(
     server: Arc<Inner>,
+    origin: Origin,
     mut parts: Parts,
     body: &mut Option<Body>,
     seen: &mut Seen,
@@ -125,16 +135,16 @@ async fn checked(
         return Ok(reply::text(400, "400 Bad Request"));
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let info = request_info::parse(parts.method.as_str(), &path, &query);
+    let info = Arc::new(request_info::parse(parts.method.as_str(), &path, &query));
     let kind = catalog::find(&info.group, &info.version, &info.resource);
     seen.is_about(&info, kind, &query);
     let limit = deadline(&query, info.is_long_running())?;
 
-    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Unknown);
     warn_of_blanks(&parts.headers, &warnings);
-    let user = identity::authenticate(&server, &caller, &parts.headers, &path, &warnings).await;
-    let peer = parts.extensions.get::<Peer>().copied();
-    seen.is_from(user.as_ref().unwrap_or(&UserInfo::default()), &info, &parts.uri, &parts.headers, peer);
+    let user = identity::authenticate(&server, &origin.caller, &parts.headers, &path, &warnings).await;
+    let nobody = || Arc::new(UserInfo::default());
+    let claimed = user.as_ref().map_or_else(|_| nobody(), Arc::clone);
+    seen.is_from(&claimed, &info, &parts.uri, &parts.headers, origin.peer);
     let user = user?;
     if !may_be_old(&info, &query) && !server.in_contact() {
         return Err(ApiError::Unavailable("this server hears of no leader of its cluster".into()));
@@ -144,9 +154,22 @@ async fn checked(
     let (method, headers) = (parts.method.clone(), std::mem::take(&mut parts.headers));
     let upgrade = registry::socket::is_asked(&headers).then(|| parts.extensions.get::<OnUpgrade>().cloned());
     let upgrade = upgrade.flatten();
+    let accept = context::accept(&headers);
     let beginning = None;
-    let mut context =
-        Context { server, method, info, query, headers, user, fence, upgrade, beginning, warnings, now };
+    let mut context = Context {
+        server,
+        method,
+        info,
+        query,
+        headers,
+        accept,
+        user,
+        fence,
+        upgrade,
+        beginning,
+        warnings,
+        now,
+    };
 
     if let Some(wanted) = identity::wanted(&context.headers)? {
         impersonate(&mut context, &wanted)?;
@@ -158,12 +181,10 @@ async fn checked(
         seen.is_under(flows);
         return Ok(reply::too_many(retry_after));
     }
-    let outcome = authorize(&context);
-    seen.may(outcome.is_ok());
-    outcome?;
+    authorize(&context, seen)?;
 
     // Boxed, so that what a rare path needs is not part of every request's future.
-    let served = dispatch(&context, parts, body, seen).boxed();
+    let served = dispatch(&context, kind, parts, body, seen).boxed();
     match limit {
         None => served.await,
         Some(limit) => match tokio::time::timeout(limit, served).await {
@@ -189,8 +210,8 @@ async fn take_seats(
     let server = context.server.clone();
     let wait_max = limit.map_or(WATCH_WAIT_MAX, |limit| (limit / 4).min(WAIT_MAX));
     let stored = || flow::stored(&server, kind);
-    let (user, info) = (Arc::new(context.user.clone()), Arc::new(context.info.clone()));
-    let mut granted = server.flow.admit(&user, &info, &context.query, wait_max, stored).await?;
+    let asked = server.flow.admit(&context.user, &context.info, &context.query, wait_max, stored);
+    let mut granted = asked.await?;
     seen.is_under(Some(granted.flows().clone()));
     seen.watches(granted.take_watched());
     if context.info.verb == "watch" {
@@ -205,19 +226,24 @@ async fn take_seats(
 fn impersonate(context: &mut Context, wanted: &UserInfo) -> ApiResult<()> {
     let server = context.server.clone();
     let snapshot = server.permissions.snapshot(&server.store, &server.codec);
-    context.user = identity::impersonate(context, wanted, &snapshot, &attributes(context))?;
+    context.user = Arc::new(identity::impersonate(context, wanted, &snapshot, &attributes(context))?);
     Ok(())
 }
 
-fn authorize(context: &Context) -> ApiResult<()> {
+/// Whether the user may, which is noted with its reason.
+fn authorize(context: &Context, seen: &mut Seen) -> ApiResult<()> {
     // Whoever may do everything needs no look at roles.
     if context.user.is_privileged() {
+        seen.may(Decision::Allow(None));
         return Ok(());
     }
     let server = &context.server;
     let snapshot = server.permissions.snapshot(&server.store, &server.codec);
     let attributes = attributes(context);
-    snapshot.authorizer().check(&context.user, &attributes).map_err(escaped)
+    let decision = snapshot.authorizer().authorize(&context.user, &attributes);
+    let refusal = decision.demand(&context.user, &attributes);
+    seen.may(decision);
+    refusal.map_err(escaped)
 }
 
 /// A refusal may be shown by a browser, so names in it are escaped as upstream does.
@@ -316,6 +342,7 @@ fn attributes(context: &Context) -> Attributes {
 /// Hands the request to whoever serves its path.
 async fn dispatch(
     context: &Context,
+    kind: Option<&'static Kind>,
     mut parts: Parts,
     body: &mut Option<Body>,
     seen: &mut Seen,
@@ -324,10 +351,13 @@ async fn dispatch(
     if !info.is_resource {
         return discovery::serve(context);
     }
-    if !catalog::has_group(&info.group) {
-        return Err(ApiError::NoSuchPage);
-    }
-    let kind = catalog::find(&info.group, &info.version, &info.resource).ok_or(ApiError::NoSuchResource)?;
+    let Some(kind) = kind else {
+        return Err(if catalog::has_group(&info.group) {
+            ApiError::NoSuchResource
+        } else {
+            ApiError::NoSuchPage
+        });
+    };
     let route = registry::route::find(kind, context)?;
     let body = body.take().unwrap_or_default();
     if let Route::Connect(stream) = route {

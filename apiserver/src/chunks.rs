@@ -21,6 +21,9 @@ const STREAM_FROM: usize = 1024 * 1024;
 /// Bytes of a chunk before compression: large enough that a chunk costs little beside what is in it.
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// Bytes that most objects stay below.
+const ITEM_BYTES: usize = 16 * 1024;
+
 /// A list on its way.
 struct Chunks {
     context: Context,
@@ -90,7 +93,9 @@ impl Iterator for Chunks {
 impl Chunks {
     /// The next part of the list; nothing while the packer keeps it to itself.
     fn chunk(&mut self) -> ApiResult<Bytes> {
-        let mut out = std::mem::take(&mut self.head);
+        // Room for a last item beyond the chunk's size, so that what is there is not copied into a larger place.
+        let mut out = Vec::with_capacity(CHUNK_BYTES + ITEM_BYTES);
+        out.append(&mut self.head);
         let renderer = self.context.renderer(self.kind, self.accepted)?;
         while out.len() < CHUNK_BYTES
             && let Some(entry) = self.items.get(self.next)

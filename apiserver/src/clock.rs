@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use raft_store::Seams;
+use uuid::Uuid;
 
 /// What a generated name's suffix is made of: no vowels, nothing that looks alike.
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -21,8 +22,13 @@ pub fn seconds(time: Timestamp) -> String {
 
 /// A version 4 uid.
 pub fn uid(seams: &Seams) -> String {
+    uuid(seams).to_string()
+}
+
+/// The same, not yet written out.
+pub fn uuid(seams: &Seams) -> Uuid {
     let bits = u128::from(seams.random.next()) << 64 | u128::from(seams.random.next());
-    uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
+    uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
 }
 
 /// `length` characters for a generated name.

@@ -9,8 +9,8 @@ use crate::server::Inner;
 use crate::status::{ApiError, ApiResult};
 use access::UserInfo;
 use access::tokens::Key;
-use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use raft_store::Term;
@@ -59,13 +59,15 @@ pub(crate) struct Context {
     /// HTTP method.
     pub(crate) method: http::Method,
     /// What it is about.
-    pub(crate) info: RequestInfo,
+    pub(crate) info: Arc<RequestInfo>,
     /// Query parameters.
     pub(crate) query: Query,
     /// Headers.
     pub(crate) headers: HeaderMap,
+    /// All `Accept` clauses.
+    pub(crate) accept: HeaderValue,
     /// Who asks.
-    pub(crate) user: UserInfo,
+    pub(crate) user: Arc<UserInfo>,
     /// Term of an in-process writer.
     pub(crate) fence: Option<Term>,
     /// The connection behind the request, when it asks for a WebSocket.
@@ -78,16 +80,30 @@ pub(crate) struct Context {
     pub(crate) now: Timestamp,
 }
 
+/// All `Accept` clauses in one value, which is not copied when they come in one.
+pub(crate) fn accept(headers: &HeaderMap) -> HeaderValue {
+    let mut values = headers.get_all(ACCEPT).iter().filter(|value| value.to_str().is_ok());
+    let (Some(first), others) = (values.next(), values) else { return HeaderValue::from_static("") };
+    let mut others = others.peekable();
+    if others.peek().is_none() {
+        return first.clone();
+    }
+    let mut joined = first.as_bytes().to_vec();
+    for other in others {
+        joined.push(b',');
+        joined.extend_from_slice(other.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(joined).expect("parts of a text and commas are one")
+}
+
 impl Context {
     fn header(&self, name: http::HeaderName) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// All `Accept` clauses in one text.
-    pub(crate) fn accept(&self) -> String {
-        let values: Vec<&str> =
-            self.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        values.join(",")
+    pub(crate) fn accept(&self) -> &str {
+        self.accept.to_str().unwrap_or_default()
     }
 
     /// The key of service account tokens; it is made while the server starts.
@@ -122,7 +138,7 @@ impl Context {
 
     /// The representation of the answer.
     pub(crate) fn negotiate(&self, offer: Offer) -> ApiResult<Accepted> {
-        let mut accepted = negotiate::negotiate(&self.accept(), offer)?;
+        let mut accepted = negotiate::negotiate(self.accept(), offer)?;
         accepted.pretty |= self.wants_pretty();
         Ok(accepted)
     }

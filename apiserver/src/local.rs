@@ -1,7 +1,7 @@
 //! The API in memory: a tower service that goes through the same chain as the
 //! network, with the caller's identity fixed at creation.
 
-use crate::chain;
+use crate::chain::{self, Origin};
 use crate::identity::Caller;
 use crate::server::Inner;
 use access::UserInfo;
@@ -46,8 +46,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut request = request.map(Body::new);
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        request.extensions_mut().insert(Caller::Known(self.identity.clone()));
         let server = self.server.clone();
-        Box::pin(async move { Ok(chain::answer(server, request).await) })
+        let origin = Origin { caller: Caller::Known(self.identity.clone()), peer: None };
+        Box::pin(async move { Ok(chain::answer(server, origin, request).await) })
     }
 }

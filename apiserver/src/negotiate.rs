@@ -76,12 +76,8 @@ impl Format {
     }
 
     fn from_media_type(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().as_str() {
-            "application/json" => Some(Self::Json),
-            "application/yaml" => Some(Self::Yaml),
-            "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
-            _ => None,
-        }
+        let known = [Self::Json, Self::Protobuf, Self::Yaml];
+        known.into_iter().find(|format| format.media_type().eq_ignore_ascii_case(text))
     }
 }
 

@@ -83,7 +83,12 @@ pub struct Renderer<'a> {
 impl Renderer<'_> {
     /// One object.
     pub fn single(&self, content: Content<'_>) -> ApiResult<Bytes> {
-        let mut out = Vec::with_capacity(1024);
+        let mut out = match (self.accepted.shape, content) {
+            (Shape::Full, Content::Entry(entry, _)) => {
+                Vec::with_capacity(entry.object.bytes.len() + REVISION_BYTES)
+            }
+            _ => Vec::with_capacity(1024),
+        };
         match self.accepted.shape {
             Shape::PartialList(_) => {
                 let text = format!(
@@ -125,7 +130,7 @@ impl Renderer<'_> {
         }
         let sizes = contents.iter().map(|content| match (self.accepted.shape, content) {
             (Shape::Table(_), _) => TABLE_ROW_BYTES,
-            (_, Content::Entry(entry, _)) => entry.object.bytes.len() + 48,
+            (_, Content::Entry(entry, _)) => entry.object.bytes.len() + REVISION_BYTES,
             (_, Content::Tree(_)) => 256,
         });
         let mut out = Vec::with_capacity(frame.head.len() + 256 + sizes.sum::<usize>());
@@ -395,6 +400,9 @@ fn holds_hole(tree: &Tree) -> bool {
         _ => false,
     }
 }
+
+/// Bytes that an object's resourceVersion takes at most, as it is put into its stored bytes.
+const REVISION_BYTES: usize = 48;
 
 /// Bytes of an ordinary Table row with metadata, to reserve memory by.
 const TABLE_ROW_BYTES: usize = 1536;

@@ -71,7 +71,7 @@ async fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
             rbac::rules_review_status(permissions.roles(), &context.user, &namespace)
         }
         plural => {
-            let requester = (plural == "selfsubjectaccessreviews").then_some(&context.user);
+            let requester = (plural == "selfsubjectaccessreviews").then_some(&*context.user);
             let specification = rbac::specification(review.get("spec").unwrap_or(&Value::Null), requester);
             let decision = permissions.authorizer().authorize(&specification.user, &specification.attributes);
             rbac::status(&specification, &decision)

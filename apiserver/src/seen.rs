@@ -1,7 +1,7 @@
 //! What is noted of a request while it is answered: for the audit log and for the counts. Decides nothing about the answer,
 //! which passes through [`Seen::conclude`] last.
 
-use crate::audit::{Arrival, Draft, Level, Outcome, Stage};
+use crate::audit::{Arrival, Draft, Level, Outcome, Sources, Stage};
 use crate::catalog::Kind;
 use crate::flow::{Flows, Granted, Watched};
 use crate::metrics::Labels;
@@ -11,7 +11,7 @@ use crate::query::Query;
 use crate::reply::Reply;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
-use access::UserInfo;
+use access::{UserInfo, rbac};
 use axum::body::Body;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
@@ -22,15 +22,11 @@ use http_body_util::BodyExt as _;
 use mvcc::Key;
 use schema::Tree;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
-
-/// Where a request came from over the network; put into its extensions by the transport.
-#[derive(Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// The key of an object whose name the request did not tell; put into an answer's extensions.
 #[derive(Clone)]
@@ -101,39 +97,35 @@ impl Seen {
     /// Who asks is known, or that nobody may be believed.
     pub(crate) fn is_from(
         &mut self,
-        user: &UserInfo,
-        info: &RequestInfo,
+        user: &Arc<UserInfo>,
+        info: &Arc<RequestInfo>,
         uri: &Uri,
         headers: &HeaderMap,
-        peer: Option<Peer>,
+        peer: Option<IpAddr>,
     ) {
         let Some(audit) = &self.server.config.audit else { return };
-        let text = |value: Option<&HeaderValue>| {
-            value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-        };
-        let arrival = Arrival {
-            audit_id: &text(Some(&self.audit_id)),
-            uri: uri.path_and_query().map_or("/", |both| both.as_str()),
-            info,
-            user,
+        self.draft = audit.begin(Arrival {
+            audit_id: self.audit_id.clone(),
+            uri: uri.clone(),
+            info: info.clone(),
+            user: user.clone(),
             sources: sources(headers, peer),
-            user_agent: &text(headers.get(USER_AGENT)),
+            user_agent: headers.get(USER_AGENT).cloned(),
             at: crate::clock::now(&self.server.seams),
-        };
-        self.draft = audit.begin(&arrival);
+        });
     }
 
     /// Somebody else is acted for.
-    pub(crate) fn acts_for(&mut self, user: &UserInfo) {
+    pub(crate) fn acts_for(&mut self, user: &Arc<UserInfo>) {
         if let Some(draft) = &mut self.draft {
-            draft.impersonates(user);
+            draft.impersonates(user.clone());
         }
     }
 
-    /// Whether the user may.
-    pub(crate) fn may(&mut self, allowed: bool) {
+    /// Whether the user may, and why.
+    pub(crate) fn may(&mut self, decision: rbac::Decision) {
         if let Some(draft) = &mut self.draft {
-            draft.authorized(if allowed { "allow" } else { "forbid" }, String::new());
+            draft.authorized(decision);
         }
     }
 
@@ -272,16 +264,12 @@ impl<T: Unpin> http_body::Body for Held<T> {
 }
 
 /// The addresses a request came by, as proxies and the connection tell.
-fn sources(headers: &HeaderMap, peer: Option<Peer>) -> Vec<IpAddr> {
+fn sources(headers: &HeaderMap, peer: Option<IpAddr>) -> Sources {
     let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let forwarded = said("x-forwarded-for").split(',').filter_map(|part| part.trim().parse().ok());
-    let mut sources: Vec<IpAddr> = forwarded.chain(said("x-real-ip").parse().ok()).collect();
     // Parts of this process ask without a connection, as upstream's do over loopback.
-    let own = peer.map_or(IpAddr::V6(Ipv6Addr::LOCALHOST), |Peer(address)| address.ip());
-    if !sources.contains(&own) {
-        sources.push(own);
-    }
-    sources
+    let peer = peer.unwrap_or(IpAddr::V6(Ipv6Addr::LOCALHOST));
+    Sources { told: forwarded.chain(said("x-real-ip").parse().ok()).collect(), peer }
 }
 
 /// An answer whose object is recorded: it is held back until it is whole.

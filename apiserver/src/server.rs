@@ -3,7 +3,7 @@
 
 use crate::audit::Audit;
 use crate::bootstrap;
-use crate::chain;
+use crate::chain::{self, Origin};
 use crate::codec::Codec;
 use crate::config::{Config, Tls};
 use crate::connect::Agents;
@@ -19,7 +19,6 @@ use crate::permissions::Permissions;
 use crate::presence;
 use crate::registry::ages::{self, Ages};
 use crate::repair;
-use crate::seen::Peer;
 use crate::turns::Turns;
 use access::UserInfo;
 use axum::body::Body;
@@ -208,21 +207,18 @@ impl ApiServer {
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
-            let peer = stream.peer_addr().ok().map(Peer);
+            let peer = stream.peer_addr().ok().map(|address| address.ip());
             let handshake =
                 tokio::time::timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), acceptor.accept(stream));
             let Ok(Ok(stream)) = handshake.await else { return };
             // Read once a connection: every request on it comes from the same certificate.
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let caller = Caller::of_certificate(certificate.map(AsRef::as_ref));
+            let origin = Origin { caller, peer };
             let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(caller.clone());
-                if let Some(peer) = peer {
-                    request.extensions_mut().insert(peer);
-                }
-                let inner = inner.clone();
-                async move { Ok::<_, std::convert::Infallible>(chain::answer(inner, request).await) }
+                let (inner, origin) = (inner.clone(), origin.clone());
+                let request = request.map(Body::new);
+                async move { Ok::<_, std::convert::Infallible>(chain::answer(inner, origin, request).await) }
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http2().max_concurrent_streams(STREAMS_MAX);

@@ -2,9 +2,6 @@
 //! deleted, each step in JSON, YAML and protobuf where they differ. The objects are those of the recorded requests that
 //! upstream accepted, so a kind that comes to be served is lived through without a line here.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use access::tokens::Signer;
 use access::{UserInfo, groups};
 use apiserver::{ApiServer, Config, Local};
@@ -16,6 +13,7 @@ use kinds::{Resource, Strategy};
 use raft_store::{Options, Seams, Store};
 use schema::Schema;
 use serde_json::{Value, json};
+use tests::recorded::{self, Collection, Created};
 use tower::ServiceExt;
 
 const JSON: &str = "application/json";
@@ -25,62 +23,6 @@ const TABLE: &str = "application/json;as=Table;g=meta.k8s.io;v=v1";
 const PARTIAL: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// Objects of a kind that are tried until one can be created here: some need others that are not there.
 const TRIES_MAX: usize = 8;
-
-/// Bodies upstream created an object from, each in its namespace (empty for cluster-wide kinds), by the collection's group,
-/// version and plural; the largest first.
-fn corpus() -> BTreeMap<(String, String, String), Vec<(String, Value)>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/diff-upstream/scenarios");
-    let mut found: BTreeMap<_, Vec<(String, Value)>> = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).expect("the recorded requests").flatten() {
-        let path = entry.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(stem) = name.strip_suffix(".jsonl").filter(|stem| !stem.ends_with(".answers")) else {
-            continue;
-        };
-        let answers = lines(&path.with_file_name(format!("{stem}.answers.jsonl")));
-        let created: Vec<&Value> =
-            answers.iter().filter(|answer| answer["status"] == 201).map(|answer| &answer["id"]).collect();
-        for step in
-            lines(&path).into_iter().filter(|step| step["m"] == "POST" && created.contains(&&step["id"]))
-        {
-            let is_whole = step["b"].is_object() && !step["b"].to_string().contains("${");
-            let collection = collection(step["p"].as_str().unwrap_or_default()).filter(|_| is_whole);
-            if let Some((collection, namespace)) = collection {
-                found.entry(collection).or_default().push((namespace, step["b"].clone()));
-            }
-        }
-    }
-    for bodies in found.values_mut() {
-        bodies.sort_by_key(|(_, body)| std::cmp::Reverse(body.to_string().len()));
-    }
-    found
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).expect("a recorded file");
-    let steps = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    steps.map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
-/// `/apis/apps/v1/namespaces/x/deployments` is `(apps, v1, deployments)` in `x`; anything below an object is nothing.
-fn collection(path: &str) -> Option<((String, String, String), String)> {
-    let path = path.split('?').next()?;
-    let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    if parts.first() == Some(&"api") {
-        parts.insert(1, "");
-    }
-    let mut namespace = "";
-    if parts.len() > 5 && parts[3] == "namespaces" {
-        namespace = parts.drain(3..5).nth(1)?;
-    }
-    match parts.as_slice() {
-        [_, group, version, plural] => {
-            let resource = ((*group).to_owned(), (*version).to_owned(), (*plural).to_owned());
-            Some((resource, namespace.to_owned()))
-        }
-        _ => None,
-    }
-}
 
 /// An answer.
 struct Reply {
@@ -379,19 +321,17 @@ fn bare(tree: &Value) -> Value {
 }
 
 /// Lives one of the bodies through. The last failure when none can be created.
-async fn live(client: &Local, kind: &'static dyn Strategy, bodies: &[(String, Value)]) -> Step<()> {
+async fn live(
+    client: &Local,
+    kind: &'static dyn Strategy,
+    collection: &Collection,
+    bodies: &[Created],
+) -> Step<()> {
     let resource = kind.resource();
     let schema = schema::kind(&resource.group, &resource.version, &resource.kind).ok_or("no schema")?;
     let mut last = "no recorded request creates one".to_owned();
-    for (namespace, body) in bodies.iter().take(TRIES_MAX) {
-        let root = match resource.group.as_str() {
-            "" => format!("/api/{}", resource.version),
-            group => format!("/apis/{group}/{}", resource.version),
-        };
-        let collection = match resource.namespaced {
-            true => format!("{root}/namespaces/{namespace}/{}", resource.plural),
-            false => format!("{root}/{}", resource.plural),
-        };
+    for Created { namespace, body } in bodies.iter().take(TRIES_MAX) {
+        let collection = collection.path(if resource.namespaced { namespace } else { "" });
         let mut body = body.clone();
         body["apiVersion"] = resource.api_version().into();
         body["kind"] = resource.kind.as_str().into();
@@ -425,7 +365,7 @@ async fn every_kind_lives_in_every_encoding() {
     let api = ApiServer::new(Config::new(Signer::generate()), store.clone());
     api.bootstrap().await;
     let client = api.local(UserInfo::authenticated("admin", &[groups::MASTERS]), "life/1");
-    let corpus = corpus();
+    let corpus = recorded::created();
     let mut faults = Vec::new();
     let mut lived = 0;
     let has = |kind: &&dyn Strategy, verb: &str| kind.resource().verbs.iter().any(|known| known == verb);
@@ -433,9 +373,10 @@ async fn every_kind_lives_in_every_encoding() {
     let kept = kinds::all().iter().copied().filter(|kind| has(kind, "create") && has(kind, "get"));
     for kind in kept {
         let resource = kind.resource();
-        let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
-        let bodies = corpus.get(&key).map(Vec::as_slice).unwrap_or_default();
-        match live(&client, kind, bodies).await {
+        let (group, version) = (resource.group.clone(), resource.version.clone());
+        let collection = Collection { group, version, plural: resource.plural.clone() };
+        let bodies = corpus.get(&collection).map(Vec::as_slice).unwrap_or_default();
+        match live(&client, kind, &collection, bodies).await {
             Ok(()) => lived += 1,
             Err(fault) => faults.push(format!("{} {}: {fault}", resource.api_version(), resource.kind)),
         }

@@ -1,6 +1,8 @@
 //! The cases, in the order they run: later ones use the objects of earlier ones.
 
+mod deployments;
 mod idle;
+mod kinds;
 mod lists;
 mod start;
 mod watch;
@@ -69,16 +71,19 @@ async fn loads(subject: &Subject, options: &Options, table: &mut Table) -> anyho
     case(table, options, &LOADS[4..11], async |table| lists::pods(subject, table).await).await;
     case(table, options, &LOADS[11..12], async |table| writes::pod_status(subject, table).await).await;
     case(table, options, &LOADS[12..13], async |table| watch::fan_out(subject, table).await).await;
-    case(table, options, &LOADS[13..], async |table| {
+    case(table, options, &LOADS[13..14], async |table| {
         table.value("loaded_rss", tests::meter::rss_mb(&subject.pids)?, "MB");
         Ok(())
     })
     .await;
+    let deployments = async |table: &mut Table| deployments::deployments(subject, table).await;
+    case(table, options, &LOADS[14..18], deployments).await;
+    case(table, options, &LOADS[18..], async |table| kinds::kinds(subject, table).await).await;
     Ok(())
 }
 
 /// Cases that share one server.
-const LOADS: [&str; 14] = [
+const LOADS: [&str; 19] = [
     "create_configmap_1k",
     "update_configmap_put",
     "get_configmap",
@@ -93,6 +98,11 @@ const LOADS: [&str; 14] = [
     "patch_pod_status",
     "watch_event_500",
     "loaded_rss",
+    "create_deployment",
+    "get_deployment",
+    "update_deployment_put",
+    "patch_deployment_status",
+    "kinds",
 ];
 
 async fn case(

@@ -69,6 +69,70 @@ pub fn pod_status_patch(round: usize) -> Vec<u8> {
     }}))
 }
 
+/// A paused Deployment without pods, of three containers as charts write them; `round` tells versions apart.
+pub fn deployment(name: &str, round: usize) -> Vec<u8> {
+    let labels = json!({"app": "bench", "app.kubernetes.io/part-of": "web", "team": "a"});
+    let containers = ["web", "cache", "log"].map(|container| {
+        json!({
+            "name": container, "image": format!("registry.example.com/team/{container}:1.2.3"),
+            "ports": [{"name": container, "containerPort": 8080}],
+            "args": ["--listen", ":8080", "--verbose"],
+            "env": [
+                {"name": "ROUND", "value": round.to_string()},
+                {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "web", "key": "token"}}},
+                {"name": "LIMIT", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+            ],
+            "resources": {
+                "requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "1500m", "memory": "128Mi"},
+            },
+            "readinessProbe": {"httpGet": {"path": "/ready", "port": container}, "periodSeconds": 5},
+            "livenessProbe": {"tcpSocket": {"port": 8080}, "initialDelaySeconds": 10},
+            "startupProbe": {"exec": {"command": ["true"]}, "failureThreshold": 30},
+            "volumeMounts": [
+                {"name": "config", "mountPath": "/etc/web", "readOnly": true},
+                {"name": "scratch", "mountPath": "/tmp", "subPath": container},
+            ],
+            "securityContext": {
+                "runAsNonRoot": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+            },
+        })
+    });
+    encode(&json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "labels": labels, "annotations": {"example.com/contact": "team-a"}},
+        "spec": {
+            "replicas": 0, "paused": true, "selector": {"matchLabels": {"app": "bench"}},
+            "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "containers": containers,
+                    "volumes": [
+                        {"name": "config", "configMap": {"name": "web", "items": [{"key": "a", "path": "a"}]}},
+                        {"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}},
+                    ],
+                    "tolerations": [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}],
+                    "topologySpreadConstraints": [{
+                        "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway",
+                        "labelSelector": {"matchLabels": {"app": "bench"}},
+                    }],
+                    "securityContext": {"runAsUser": 1000, "fsGroup": 1000},
+                },
+            },
+        },
+    }))
+}
+
+/// One more condition of a Deployment, as a strategic merge patch; its controller leaves it alone.
+pub fn deployment_status_patch(round: usize) -> Vec<u8> {
+    let at = "2026-01-01T00:00:00Z";
+    encode(&json!({"status": {"conditions": [{
+        "type": "Bench", "status": "True", "reason": "Round", "message": format!("round {round}"),
+        "lastUpdateTime": at, "lastTransitionTime": at,
+    }]}}))
+}
+
 fn encode(tree: &Value) -> Vec<u8> {
     serde_json::to_vec(tree).expect("trees encode into memory")
 }

@@ -63,6 +63,19 @@ impl Table {
         );
     }
 
+    /// CPU-ms for one create, and one read, of an object of a kind.
+    pub fn kind(&mut self, name: &str, create: f64, read: Option<f64>) {
+        let [create, read] = [Some(create), read].map(|value| value.map(rounded).unwrap_or_default());
+        let key = (name.to_owned(), 0);
+        let shown = Shown { value: create.clone(), delay: read.clone(), ..Shown::default() };
+        let Some(peer) = &self.peer else {
+            self.measured.insert(key, shown);
+            return;
+        };
+        let Shown { value, delay, .. } = peer.get(&key).cloned().unwrap_or_default();
+        line(format_args!("{name:<60} create {create:>8} ms {value:>8}   get {read:>8} ms {delay:>8}"));
+    }
+
     /// A case that cannot run here.
     pub fn skipped(&mut self, case: &str, why: &str) {
         line(format_args!("{case:<26} skipped: {why}"));

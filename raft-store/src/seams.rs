@@ -1,5 +1,6 @@
 //! Clock, randomness and hash seeds come from outside, so that a run can be repeated from a seed.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex};
@@ -73,11 +74,25 @@ impl Clock for SystemClock {
 
 struct SystemRandom;
 
+/// Numbers a thread takes at once: asking for one costs the generator as much as asking for all of these.
+const RANDOM_BATCH: usize = 64;
+
+thread_local! {
+    /// Numbers not given out yet, at the end of it.
+    static RANDOM: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Random for SystemRandom {
     fn next(&self) -> u64 {
-        let mut bytes = [0; 8];
-        aws_lc_rs::rand::fill(&mut bytes).expect("the operating system has randomness");
-        u64::from_le_bytes(bytes)
+        RANDOM.with_borrow_mut(|numbers| {
+            if numbers.is_empty() {
+                let mut bytes = [0; 8 * RANDOM_BATCH];
+                aws_lc_rs::rand::fill(&mut bytes).expect("the operating system has randomness");
+                let (chunks, _) = bytes.as_chunks();
+                numbers.extend(chunks.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+            }
+            numbers.pop().expect("filled above")
+        })
     }
 }
 

@@ -158,6 +158,11 @@ impl Store {
         self.inner.shared.state().view().clone()
     }
 
+    /// The revision of [`Store::view`].
+    pub fn revision(&self) -> Revision {
+        self.inner.shared.state().revision()
+    }
+
     /// A state that holds every write acknowledged before the call.
     pub async fn linearizable(&self) -> Result<View, ReadError> {
         if self.inner.stopped.load(Ordering::Acquire) {

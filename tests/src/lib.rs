@@ -9,5 +9,6 @@ pub mod local;
 pub mod mask;
 pub mod meter;
 pub mod random;
+pub mod recorded;
 pub mod transcript;
 pub mod upstream;

@@ -47,16 +47,16 @@ impl<'a> Authorizer<'a> {
     /// Decides. The reasons of authorizers without an opinion come one a line.
     pub fn authorize(&self, user: &UserInfo, attributes: &Attributes) -> Decision {
         if user.is_privileged() {
-            return Decision::Allow(String::new());
+            return Decision::Allow(None);
         }
         let mut reasons = Vec::new();
         for mode in self.modes {
             match self.ask(*mode, user, attributes) {
                 allowed @ Decision::Allow(_) => return allowed,
+                Decision::NoOpinion(reason) if reason.is_empty() => {}
                 Decision::NoOpinion(reason) => reasons.push(reason),
             }
         }
-        reasons.retain(|reason| !reason.is_empty());
         Decision::NoOpinion(reasons.join("\n"))
     }
 
@@ -64,16 +64,13 @@ impl<'a> Authorizer<'a> {
         match mode {
             Mode::Node => node::authorize(self.graph, user, attributes),
             Mode::Rbac => rbac::authorize(self.roles, user, attributes),
-            Mode::AlwaysAllow => Decision::Allow(String::new()),
+            Mode::AlwaysAllow => Decision::Allow(None),
             Mode::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
         }
     }
 
     /// Decides, and says why not in the words of the 403.
     pub fn check(&self, user: &UserInfo, attributes: &Attributes) -> Result<(), Forbidden> {
-        match self.authorize(user, attributes) {
-            Decision::Allow(_) => Ok(()),
-            Decision::NoOpinion(reason) => Err(rbac::forbidden(user, attributes, &reason)),
-        }
+        self.authorize(user, attributes).demand(user, attributes)
     }
 }

@@ -132,6 +132,12 @@ pub(crate) fn service_account_username(namespace: &str, name: &str) -> String {
     format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}")
 }
 
+/// Whether a user name is that of a service account.
+pub(crate) fn is_service_account(username: &str, namespace: &str, name: &str) -> bool {
+    let rest = username.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.strip_prefix(namespace));
+    rest.and_then(|rest| rest.strip_prefix(':')) == Some(name)
+}
+
 /// The groups every service account of `namespace` is in.
 pub(crate) fn service_account_groups(namespace: &str) -> [String; 2] {
     [groups::SERVICE_ACCOUNTS.to_owned(), format!("{}:{namespace}", groups::SERVICE_ACCOUNTS)]

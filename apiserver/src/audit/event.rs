@@ -1,33 +1,40 @@
-//! An audit event as a line of JSON, `audit.k8s.io/v1`. What is known when a request comes is written once; each stage adds
-//! the rest.
+//! An audit event as a line of JSON, `audit.k8s.io/v1`. What is known when a request comes is held on to by reference and
+//! written with each stage's line, so that a request costs one pass over its event and no copy.
 
 use super::policy::{Decision, Level, Stage};
 use crate::request_info::RequestInfo;
-use access::UserInfo;
+use access::{UserInfo, rbac};
+use http::{HeaderValue, Uri};
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use mvcc::Key;
 use schema::Tree;
-use serde::Serialize;
-use serde_json::json;
+use serde::{Serialize, Serializer};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Times of events have microseconds.
 static TIME: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
-/// Bytes of an ordinary event of level Metadata.
-const EVENT_BYTES: usize = 1024;
 /// Longest user agent that is recorded.
 const USER_AGENT_MAX: usize = 1024;
 
 /// What is known of a request when it comes.
-pub(crate) struct Arrival<'a> {
-    pub(crate) audit_id: &'a str,
-    pub(crate) uri: &'a str,
-    pub(crate) info: &'a RequestInfo,
-    pub(crate) user: &'a UserInfo,
-    pub(crate) sources: Vec<IpAddr>,
-    pub(crate) user_agent: &'a str,
+pub(crate) struct Arrival {
+    pub(crate) audit_id: HeaderValue,
+    pub(crate) uri: Uri,
+    pub(crate) info: Arc<RequestInfo>,
+    pub(crate) user: Arc<UserInfo>,
+    pub(crate) sources: Sources,
+    pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) at: Timestamp,
+}
+
+/// The addresses a request came by.
+pub(crate) struct Sources {
+    /// As proxies tell.
+    pub(crate) told: Vec<IpAddr>,
+    /// The other end of the connection.
+    pub(crate) peer: IpAddr,
 }
 
 /// What became of a request.
@@ -43,104 +50,119 @@ pub(crate) struct Outcome<'a> {
 /// A request that is recorded.
 pub(crate) struct Draft {
     pub(crate) decision: Decision,
-    /// The event's fields from `requestURI` to `userAgent`, without the impersonated user.
-    arrival: Vec<u8>,
-    audit_id: String,
-    impersonated: Option<Vec<u8>>,
-    object: Object,
-    received: Timestamp,
-    /// `allow` or `forbid`, with the reason.
-    authorization: Option<(&'static str, String)>,
+    arrival: Arrival,
+    impersonated: Option<Arc<UserInfo>>,
+    /// The name that a created object got.
+    name: Option<Arc<str>>,
+    authorization: Option<rbac::Decision>,
 }
 
 /// `objectRef`.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Object {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    resource: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    namespace: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    api_group: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    api_version: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    subresource: String,
+struct Object<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    resource: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    namespace: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    api_group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    api_version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    subresource: &'a str,
+}
+
+/// `annotations`.
+#[derive(Serialize)]
+struct Annotations<'a> {
+    #[serde(rename = "authorization.k8s.io/decision")]
+    decision: &'static str,
+    #[serde(rename = "authorization.k8s.io/reason")]
+    reason: &'a str,
 }
 
 impl Draft {
-    pub(crate) fn new(arrival: &Arrival<'_>, decision: Decision) -> Self {
-        let mut out = Vec::with_capacity(EVENT_BYTES);
-        member("requestURI", &arrival.uri, &mut out);
-        member("verb", &arrival.info.verb, &mut out);
-        member("user", arrival.user, &mut out);
-        if !arrival.sources.is_empty() {
-            member("sourceIPs", &arrival.sources, &mut out);
-        }
-        if !arrival.user_agent.is_empty() {
-            let mut end = arrival.user_agent.len().min(USER_AGENT_MAX);
-            while !arrival.user_agent.is_char_boundary(end) {
-                end -= 1;
-            }
-            member("userAgent", &arrival.user_agent[..end], &mut out);
-        }
-        Self {
-            decision,
-            arrival: out,
-            audit_id: arrival.audit_id.to_owned(),
-            impersonated: None,
-            object: Object::of(arrival.info),
-            received: arrival.at,
-            authorization: None,
-        }
+    pub(crate) fn new(arrival: Arrival, decision: Decision) -> Self {
+        Self { decision, arrival, impersonated: None, name: None, authorization: None }
+    }
+
+    /// When the request came.
+    pub(crate) fn received(&self) -> Timestamp {
+        self.arrival.at
     }
 
     /// Somebody else is acted for.
-    pub(crate) fn impersonates(&mut self, user: &UserInfo) {
-        let mut out = Vec::new();
-        member("impersonatedUser", user, &mut out);
-        self.impersonated = Some(out);
+    pub(crate) fn impersonates(&mut self, user: Arc<UserInfo>) {
+        self.impersonated = Some(user);
     }
 
     /// Whether the request may, and why.
-    pub(crate) fn authorized(&mut self, decision: &'static str, reason: String) {
-        self.authorization = Some((decision, reason));
+    pub(crate) fn authorized(&mut self, decision: rbac::Decision) {
+        self.authorization = Some(decision);
     }
 
     /// The name that a created object got.
     pub(crate) fn names(&mut self, key: &Key) {
-        if self.object.name.is_empty() {
-            key.name.as_ref().clone_into(&mut self.object.name);
+        self.name = Some(key.name.clone());
+    }
+
+    /// Writes the line of a stage.
+    pub(crate) fn write(
+        &self,
+        stage: Stage,
+        outcome: Option<&Outcome<'_>>,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(b"{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\"");
+        member("level", self.decision.level.name(), out);
+        member("auditID", text(&self.arrival.audit_id), out);
+        member("stage", stage.name(), out);
+        self.write_arrival(out);
+        if let Some(outcome) = outcome {
+            self.write_outcome(outcome, out);
+        }
+        write_time("requestReceivedTimestamp", self.arrival.at, out);
+        write_time("stageTimestamp", now, out);
+        if let Some(authorization) = &self.authorization {
+            let decision = if authorization.is_allowed() { "allow" } else { "forbid" };
+            member("annotations", &Annotations { decision, reason: authorization.reason() }, out);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// The fields from `requestURI` to `objectRef`.
+    fn write_arrival(&self, out: &mut Vec<u8>) {
+        let Arrival { uri, info, user, sources, user_agent, .. } = &self.arrival;
+        member("requestURI", uri.path_and_query().map_or("/", |both| both.as_str()), out);
+        member("verb", &info.verb, out);
+        member("user", &**user, out);
+        if let Some(user) = &self.impersonated {
+            member("impersonatedUser", &**user, out);
+        }
+        member("sourceIPs", sources, out);
+        match user_agent.as_ref().map_or("", text) {
+            "" => {}
+            agent => member("userAgent", &agent[..agent.len().min(USER_AGENT_MAX)], out),
+        }
+        if info.is_resource && !info.resource.is_empty() {
+            member("objectRef", &self.object(), out);
         }
     }
 
-    /// The line of a stage.
-    pub(crate) fn line(&self, stage: Stage, outcome: Option<&Outcome<'_>>, now: Timestamp) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.arrival.len() + EVENT_BYTES);
-        out.extend_from_slice(b"{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\"");
-        member("level", self.decision.level.name(), &mut out);
-        member("auditID", &self.audit_id, &mut out);
-        member("stage", stage.name(), &mut out);
-        out.extend_from_slice(&self.arrival);
-        out.extend_from_slice(self.impersonated.as_deref().unwrap_or_default());
-        if !self.object.resource.is_empty() {
-            member("objectRef", &self.object, &mut out);
+    fn object(&self) -> Object<'_> {
+        let info = &self.arrival.info;
+        Object {
+            resource: &info.resource,
+            namespace: &info.namespace,
+            name: self.name.as_deref().filter(|_| info.name.is_empty()).unwrap_or(&info.name),
+            api_group: &info.group,
+            api_version: &info.version,
+            subresource: &info.subresource,
         }
-        if let Some(outcome) = outcome {
-            self.write_outcome(outcome, &mut out);
-        }
-        member("requestReceivedTimestamp", &TIME.timestamp_to_string(&self.received), &mut out);
-        member("stageTimestamp", &TIME.timestamp_to_string(&now), &mut out);
-        if let Some((decision, reason)) = &self.authorization {
-            let annotations =
-                json!({"authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": reason});
-            member("annotations", &annotations, &mut out);
-        }
-        out.extend_from_slice(b"}\n");
-        out
     }
 
     fn write_outcome(&self, outcome: &Outcome<'_>, out: &mut Vec<u8>) {
@@ -153,8 +175,8 @@ impl Draft {
                 member("responseStatus", &status, out);
             }
             None => {
-                out.extend_from_slice(b",\"responseStatus\":{\"metadata\":{},\"code\":");
-                out.extend_from_slice(outcome.code.to_string().as_bytes());
+                out.extend_from_slice(b",\"responseStatus\":{\"metadata\":{}");
+                member("code", &outcome.code, out);
                 out.push(b'}');
             }
         }
@@ -174,20 +196,16 @@ impl Draft {
     }
 }
 
-impl Object {
-    fn of(info: &RequestInfo) -> Self {
-        if !info.is_resource {
-            return Self::default();
-        }
-        Self {
-            resource: info.resource.clone(),
-            namespace: info.namespace.clone(),
-            name: info.name.clone(),
-            api_group: info.group.clone(),
-            api_version: info.version.clone(),
-            subresource: info.subresource.clone(),
-        }
+impl Serialize for Sources {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let own = Some(&self.peer).filter(|peer| !self.told.contains(peer));
+        serializer.collect_seq(self.told.iter().chain(own))
     }
+}
+
+/// A header's text; nothing when it is none, which makes it ASCII.
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
 }
 
 /// Of an object, or of each item of a list.
@@ -210,10 +228,19 @@ fn member<T: Serialize + ?Sized>(name: &str, value: &T, out: &mut Vec<u8>) {
     serde_json::to_writer(&mut *out, value).expect("plain values encode into memory");
 }
 
+fn write_time(name: &str, time: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    TIME.print_timestamp(&time, &mut *out).expect("vectors take every write");
+    out.push(b'"');
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::policy::Policy;
     use super::*;
+    use serde_json::json;
 
     fn draft(level: &str, more: &str) -> Draft {
         let policy =
@@ -227,18 +254,24 @@ mod tests {
             resource: "deployments".into(),
             ..RequestInfo::default()
         };
-        let user = UserInfo::authenticated("admin", &["system:masters"]);
         let arrival = Arrival {
-            audit_id: "id",
-            uri: "/apis/apps/v1/namespaces/default/deployments?x=1",
-            info: &info,
-            user: &user,
-            sources: vec![IpAddr::from([127, 0, 0, 1])],
-            user_agent: "kubectl/v1",
+            audit_id: HeaderValue::from_static("id"),
+            uri: Uri::from_static("/apis/apps/v1/namespaces/default/deployments?x=1"),
+            info: Arc::new(info),
+            user: Arc::new(UserInfo::authenticated("admin", &["system:masters"])),
+            sources: Sources { told: Vec::new(), peer: IpAddr::from([127, 0, 0, 1]) },
+            user_agent: Some(HeaderValue::from_static("kubectl/v1")),
             at: Timestamp::UNIX_EPOCH,
         };
         let policy = Policy::parse(&policy).expect("a policy");
-        Draft::new(&arrival, policy.decide(&user, &info).clone())
+        let decision = *policy.decide(&arrival.user, &arrival.info);
+        Draft::new(arrival, decision)
+    }
+
+    fn line(draft: &Draft, stage: Stage, outcome: &Outcome<'_>, now: Timestamp) -> Tree {
+        let mut out = Vec::new();
+        draft.write(stage, Some(outcome), now, &mut out);
+        read(&out)
     }
 
     fn read(line: &[u8]) -> Tree {
@@ -250,12 +283,12 @@ mod tests {
     fn an_event_tells_who_did_what_and_when() {
         let mut draft = draft("Metadata", "");
         draft.names(&Key::new("deployments.apps", "default", "web"));
-        draft.authorized("allow", String::new());
-        draft.impersonates(&UserInfo::new("jane", &[]));
+        draft.authorized(rbac::Decision::Allow(None));
+        draft.impersonates(Arc::new(UserInfo::new("jane", &[])));
         let outcome = Outcome { code: 201, request: Some(&json!({"a": 1})), ..Outcome::default() };
         let now = Timestamp::from_millisecond(1500).expect("a time");
         assert_eq!(
-            read(&draft.line(Stage::ResponseComplete, Some(&outcome), now)),
+            line(&draft, Stage::ResponseComplete, &outcome, now),
             json!({
                 "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "id",
                 "stage": "ResponseComplete", "requestURI": "/apis/apps/v1/namespaces/default/deployments?x=1",
@@ -281,7 +314,7 @@ mod tests {
         let outcome =
             Outcome { code: 200, request: Some(&body), response: Some(&body), ..Outcome::default() };
         let event = |level: &str, more: &str| {
-            read(&draft(level, more).line(Stage::ResponseComplete, Some(&outcome), Timestamp::UNIX_EPOCH))
+            line(&draft(level, more), Stage::ResponseComplete, &outcome, Timestamp::UNIX_EPOCH)
         };
         let request = event("Request", "");
         assert_eq!((&request["requestObject"], &request["responseObject"]), (&body, &Tree::Null));
@@ -295,7 +328,21 @@ mod tests {
         let status =
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404});
         let outcome = Outcome { code: 404, status: Some(&status), ..Outcome::default() };
-        let event = read(&draft("Metadata", "").line(Stage::Panic, Some(&outcome), Timestamp::UNIX_EPOCH));
+        let event = line(&draft("Metadata", ""), Stage::Panic, &outcome, Timestamp::UNIX_EPOCH);
         assert_eq!(event["responseStatus"], json!({"metadata": {}, "status": "Failure", "code": 404}));
+    }
+
+    #[test]
+    fn addresses_are_named_once_and_a_refusal_says_why() {
+        let mut draft = draft("Metadata", "");
+        let peer = IpAddr::from([10, 0, 0, 1]);
+        let client = IpAddr::from([192, 0, 2, 7]);
+        draft.arrival.sources = Sources { told: vec![client, peer], peer };
+        draft.authorized(rbac::Decision::NoOpinion("RBAC: no".into()));
+        let event = line(&draft, Stage::ResponseComplete, &Outcome::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(event["sourceIPs"], json!(["192.0.2.7", "10.0.0.1"]));
+        let why =
+            json!({"authorization.k8s.io/decision": "forbid", "authorization.k8s.io/reason": "RBAC: no"});
+        assert_eq!(event["annotations"], why);
     }
 }

@@ -1,5 +1,8 @@
-//! The audit log's file: one event a line, written by a thread of its own behind a bounded queue, so that no request waits
-//! for a disk. When the queue is full an event is lost and counted. Decides when the file is rotated.
+//! The audit log's file: one event a line, written by a thread of its own behind a bounded buffer, so that no request waits
+//! for a disk. When the buffer is full an event is lost and counted. Decides when the file is rotated.
+//!
+//! An event costs a request a copy of its line under a short lock, and a wake-up of the writer only when it is the first
+//! since the last write.
 
 use jiff::Timestamp;
 use std::fs::{self, File};
@@ -7,13 +10,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Events that wait for the writer. At a kilobyte each this is 4 MiB; it is emptied every [`GATHER_MS`].
-const QUEUE_MAX: usize = 4096;
-/// How long the writer lets events gather: waking it for each would cost requests more than the event itself.
-const GATHER_MS: u64 = 50;
+/// Bytes of events that wait for the writer at most: some six thousand events.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Bytes from which on the writer is woken. Fewer would cost requests more than the events themselves, more would only take
+/// memory.
+const GATHER_BYTES: usize = 256 << 10;
+/// How long fewer bytes than that may wait.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Bounds of the log on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +37,33 @@ impl Default for AuditLimits {
     }
 }
 
-enum Message {
-    Event(Vec<u8>),
-    /// Answered when everything before it is in the file.
-    Flush(SyncSender<()>),
+/// The way into the file. Dropped, what was added is still written.
+pub(super) struct Log {
+    shared: Arc<Shared>,
+    lost: AtomicU64,
 }
 
-/// The way into the file.
-pub(super) struct Log {
-    queue: SyncSender<Message>,
-    lost: AtomicU64,
+/// What requests and the writer share.
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Wakes the writer.
+    added: Condvar,
+    /// Wakes whoever waits until something is in the file.
+    written: Condvar,
+}
+
+/// Lines that wait for the writer.
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// Bytes added so far, and how many of them are in the file.
+    added: u64,
+    written: u64,
+    /// Somebody waits for what has been added.
+    urgent: bool,
+    /// Nothing will be added any more.
+    closed: bool,
 }
 
 impl Log {
@@ -50,17 +73,27 @@ impl Log {
             fs::create_dir_all(folder)?;
         }
         let file = Rotated::open(path, limits)?;
-        let (queue, events) = sync_channel(QUEUE_MAX);
-        std::thread::Builder::new().name("audit".into()).spawn(move || write(file, &events))?;
-        Ok(Self { queue, lost: AtomicU64::new(0) })
+        let shared = Arc::<Shared>::default();
+        let writer = shared.clone();
+        std::thread::Builder::new().name("audit".into()).spawn(move || writer.write_into(file))?;
+        Ok(Self { shared, lost: AtomicU64::new(0) })
     }
 
     /// Adds an event, with its line's end.
-    pub(super) fn add(&self, event: Vec<u8>) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.queue.try_send(Message::Event(event))
-        {
+    pub(super) fn add(&self, event: &[u8]) {
+        let mut waiting = self.shared.waiting();
+        let before = waiting.lines.len();
+        if before + event.len() > WAITING_BYTES_MAX {
+            drop(waiting);
             self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.lines.extend_from_slice(event);
+        waiting.added += event.len() as u64;
+        let after = waiting.lines.len();
+        drop(waiting);
+        if before == 0 || (before < GATHER_BYTES && after >= GATHER_BYTES) {
+            self.shared.added.notify_one();
         }
     }
 
@@ -71,37 +104,56 @@ impl Log {
 
     /// Waits until every event added before is in the file. Blocks its thread.
     pub(super) fn flush(&self) {
-        let (done, written) = sync_channel(1);
-        if self.queue.send(Message::Flush(done)).is_ok() {
-            // A writer that is gone has nothing left to write.
-            let _ = written.recv();
-        }
+        let mut waiting = self.shared.waiting();
+        let wanted = waiting.added;
+        waiting.urgent = true;
+        self.shared.added.notify_one();
+        let is_missing = |waiting: &mut Waiting| waiting.written < wanted;
+        drop(self.shared.written.wait_while(waiting, is_missing).expect(UNPOISONED));
     }
 }
 
-/// Runs until the log is dropped.
-fn write(mut file: Rotated, events: &Receiver<Message>) {
-    let mut batch = Vec::new();
-    while let Ok(first) = events.recv() {
-        let mut waiting = Vec::new();
-        let mut take = |message| match message {
-            Message::Event(event) => batch.extend_from_slice(&event),
-            Message::Flush(done) => waiting.push(done),
-        };
-        let is_flush = matches!(first, Message::Flush(_));
-        take(first);
-        if !is_flush {
-            std::thread::sleep(Duration::from_millis(GATHER_MS));
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.shared.waiting().closed = true;
+        self.shared.added.notify_one();
+    }
+}
+
+/// Nothing that is done under the lock panics.
+const UNPOISONED: &str = "no panic while the lock is held";
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect(UNPOISONED)
+    }
+
+    /// Writes until the log is dropped.
+    fn write_into(&self, mut file: Rotated) {
+        let mut batch = Vec::new();
+        while let Some(until) = self.gather(&mut batch) {
+            if let Err(error) = file.write(&batch) {
+                tracing::error!(%error, "the audit log cannot be written");
+            }
+            batch.clear();
+            // A burst's memory is not kept.
+            batch.shrink_to(2 * GATHER_BYTES);
+            self.waiting().written = until;
+            self.written.notify_all();
         }
-        events.try_iter().for_each(&mut take);
-        if let Err(error) = file.write(&batch) {
-            tracing::error!(%error, "the audit log cannot be written");
-        }
-        batch.clear();
-        for done in waiting {
-            // Whoever waited may have given up.
-            let _ = done.send(());
-        }
+    }
+
+    /// Waits for lines and takes them: up to which byte of all. `None` when there will be no more.
+    fn gather(&self, batch: &mut Vec<u8>) -> Option<u64> {
+        let nothing = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.urgent && !waiting.closed;
+        let waiting = self.added.wait_while(self.waiting(), nothing).expect(UNPOISONED);
+        let few =
+            |waiting: &mut Waiting| waiting.lines.len() < GATHER_BYTES && !waiting.urgent && !waiting.closed;
+        let (mut waiting, _) = self.added.wait_timeout_while(waiting, GATHER, few).expect(UNPOISONED);
+        waiting.urgent = false;
+        std::mem::swap(&mut waiting.lines, batch);
+        let is_over = batch.is_empty() && waiting.closed;
+        (!is_over).then_some(waiting.added)
     }
 }
 
@@ -182,7 +234,7 @@ mod tests {
         let path = folder.join("audit.log");
         let log = Log::open(&path, AuditLimits::default()).expect("opened");
         for event in ["{\"a\":1}\n", "{\"b\":2}\n"] {
-            log.add(event.into());
+            log.add(event.as_bytes());
         }
         log.flush();
         assert_eq!(fs::read_to_string(&path).expect("readable"), "{\"a\":1}\n{\"b\":2}\n");
@@ -197,7 +249,7 @@ mod tests {
         let path = folder.join("audit.log");
         let log = Log::open(&path, AuditLimits { file_bytes_max: 10, backups_max: 2 }).expect("opened");
         for event in ["one-one\n", "two-two\n", "three-3\n", "four-44\n"] {
-            log.add(event.into());
+            log.add(event.as_bytes());
             log.flush();
         }
         assert_eq!(fs::read_to_string(&path).expect("readable"), "four-44\n");
@@ -207,6 +259,27 @@ mod tests {
             .map(|file| fs::read_to_string(file).expect("readable"))
             .collect();
         assert_eq!(texts, ["two-two\n", "three-3\n"]);
+        fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
+    fn what_is_too_much_for_the_writer_is_counted_as_lost() {
+        let log = Log { shared: Arc::default(), lost: AtomicU64::new(0) };
+        let event = vec![b'x'; GATHER_BYTES];
+        for _ in 0..WAITING_BYTES_MAX / GATHER_BYTES {
+            log.add(&event);
+        }
+        assert_eq!(log.lost(), 0);
+        log.add(b"{}\n");
+        assert_eq!(log.lost(), 1);
+        // A log that nobody adds to any more is written to its end.
+        let folder = folder("rest");
+        let path = folder.join("audit.log");
+        fs::create_dir_all(&folder).expect("made");
+        let shared = log.shared.clone();
+        drop(log);
+        shared.write_into(Rotated::open(&path, AuditLimits::default()).expect("opened"));
+        assert_eq!(fs::metadata(&path).expect("there").len(), WAITING_BYTES_MAX as u64);
         fs::remove_dir_all(folder).expect("removed");
     }
 }

@@ -5,15 +5,24 @@ mod event;
 mod log;
 mod policy;
 
-pub(crate) use event::{Arrival, Draft, Outcome};
+pub(crate) use event::{Arrival, Draft, Outcome, Sources};
 pub use log::AuditLimits;
 pub(crate) use policy::{Level, Stage};
 
 use jiff::Timestamp;
 use log::Log;
 use policy::Policy;
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes that a thread keeps to write its events in; those of level Metadata are a fifth of it.
+const LINE_BYTES_KEPT: usize = 4096;
+
+thread_local! {
+    /// Where this thread writes an event before it goes into the log.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Why the audit log cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -50,22 +59,29 @@ impl Audit {
     }
 
     /// Begins the record of a request, if it has one.
-    pub(crate) fn begin(&self, arrival: &Arrival<'_>) -> Option<Draft> {
-        let decision = self.policy.decide(arrival.user, arrival.info);
+    pub(crate) fn begin(&self, arrival: Arrival) -> Option<Draft> {
+        let decision = *self.policy.decide(&arrival.user, &arrival.info);
         if decision.level == Level::None {
             return None;
         }
-        let draft = Draft::new(arrival, decision.clone());
-        self.record(&draft, Stage::RequestReceived, None, arrival.at);
+        let draft = Draft::new(arrival, decision);
+        self.record(&draft, Stage::RequestReceived, None, draft.received());
         Some(draft)
     }
 
     /// Writes the event of a stage, unless the policy omits it.
     pub(crate) fn record(&self, draft: &Draft, stage: Stage, outcome: Option<&Outcome<'_>>, now: Timestamp) {
-        if draft.decision.records(stage) {
-            self.made.fetch_add(1, Ordering::Relaxed);
-            self.log.add(draft.line(stage, outcome, now));
+        if !draft.decision.records(stage) {
+            return;
         }
+        self.made.fetch_add(1, Ordering::Relaxed);
+        LINE.with_borrow_mut(|line| {
+            draft.write(stage, outcome, now, line);
+            self.log.add(line);
+            line.clear();
+            // What an event with a large body took is not kept.
+            line.shrink_to(LINE_BYTES_KEPT);
+        });
     }
 
     /// Events made so far.

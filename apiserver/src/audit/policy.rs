@@ -55,17 +55,28 @@ impl Stage {
 }
 
 /// What a rule says about a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) level: Level,
-    omitted: Vec<Stage>,
+    /// By stage.
+    omitted: [bool; STAGES.len()],
     pub(crate) omit_managed_fields: bool,
 }
 
 impl Decision {
     /// Whether an event is written at a stage.
     pub(crate) fn records(&self, stage: Stage) -> bool {
-        self.level > Level::None && !self.omitted.contains(&stage)
+        self.level > Level::None && !self.omitted[stage as usize]
+    }
+
+    /// Omits the stages of a list, too.
+    fn omit(&mut self, stages: &Tree) -> Result<(), String> {
+        for name in texts(stages) {
+            let found = STAGES.iter().find(|(known, _)| *known == name);
+            let (_, stage) = found.ok_or_else(|| format!("there is no stage {name:?}"))?;
+            self.omitted[*stage as usize] = true;
+        }
+        Ok(())
     }
 }
 
@@ -117,11 +128,11 @@ impl Policy {
         if tree["apiVersion"] != "audit.k8s.io/v1" || tree["kind"] != "Policy" {
             return Err("it is not of kind Policy in audit.k8s.io/v1".into());
         }
-        let rest = Decision {
-            level: Level::None,
-            omitted: stages(&tree["omitStages"])?,
+        let mut rest = Decision {
             omit_managed_fields: tree["omitManagedFields"].as_bool().unwrap_or_default(),
+            ..Decision::default()
         };
+        rest.omit(&tree["omitStages"])?;
         let rules: Vec<&Tree> = tree["rules"].as_array().into_iter().flatten().collect();
         if rules.is_empty() {
             return Err("it has no rules".into());
@@ -154,16 +165,14 @@ impl Rule {
         known(tree, &fields)?;
         let name = tree["level"].as_str().unwrap_or_default();
         let level = LEVELS.iter().find(|(known, _)| *known == name);
-        let mut omitted = policy.omitted.clone();
-        omitted.extend(stages(&tree["omitStages"])?);
+        let mut decision = *policy;
+        decision.omit(&tree["omitStages"])?;
+        decision.level = level.ok_or_else(|| format!("there is no level {name:?}"))?.1;
+        if let Some(omit) = tree["omitManagedFields"].as_bool() {
+            decision.omit_managed_fields = omit;
+        }
         let rule = Self {
-            decision: Decision {
-                level: level.ok_or_else(|| format!("there is no level {name:?}"))?.1,
-                omitted,
-                omit_managed_fields: tree["omitManagedFields"]
-                    .as_bool()
-                    .unwrap_or(policy.omit_managed_fields),
-            },
+            decision,
             users: texts(&tree["users"]),
             groups: texts(&tree["userGroups"]),
             verbs: texts(&tree["verbs"]),
@@ -233,14 +242,6 @@ fn path_matches(pattern: &str, path: &str) -> bool {
 
 fn texts(tree: &Tree) -> Vec<String> {
     tree.as_array().into_iter().flatten().filter_map(Tree::as_str).map(str::to_owned).collect()
-}
-
-fn stages(tree: &Tree) -> Result<Vec<Stage>, String> {
-    let stage = |name: String| {
-        let found = STAGES.iter().find(|(known, _)| *known == name);
-        found.map(|(_, stage)| *stage).ok_or_else(|| format!("there is no stage {name:?}"))
-    };
-    texts(tree).into_iter().map(stage).collect()
 }
 
 /// A field that is spelled wrongly must not silently record less.

@@ -10,6 +10,7 @@ use kinds::tree;
 use schema::Tree;
 use schema::go::quote;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Port of a scheme that names none.
 const HTTP_PORT: u16 = 80;
@@ -81,7 +82,7 @@ pub(super) async fn node(context: &Context) -> ApiResult<Location> {
 pub(super) async fn pod_address(context: &Context) -> ApiResult<Location> {
     let target = Target::of(context, "pod")?;
     let mut named = context.clone();
-    target.name.clone_into(&mut named.info.path_name);
+    target.name.clone_into(&mut Arc::make_mut(&mut named.info).path_name);
     let place = pod(&named).await?;
     let host = tree::str_at(&place.pod, "status.podIP").to_owned();
     if !host.parse::<IpAddr>().is_ok_and(is_global_unicast) {

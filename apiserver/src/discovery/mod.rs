@@ -89,10 +89,10 @@ fn root(context: &Context, legacy: fn(&Context) -> Tree, aggregated: fn() -> Tre
         return Err(ApiError::MethodNotAllowed);
     }
     let accept = context.accept();
-    if let Some(format) = aggregated_format(&accept) {
+    if let Some(format) = aggregated_format(accept) {
         return aggregate(context, format, &aggregated());
     }
-    let accepted = negotiate::negotiate(&accept, Offer::STATUS)?;
+    let accepted = negotiate::negotiate(accept, Offer::STATUS)?;
     let document = legacy(context);
     if accepted.format == Format::Protobuf {
         return protobuf(&document);
@@ -157,8 +157,8 @@ fn group_version(context: &Context, group: &str, version: &str) -> ApiResult<Rep
 
 fn plain(context: &Context, document: &Tree) -> ApiResult<Reply> {
     only_get(context)?;
-    negotiate::route_accepts(&context.accept(), false)?;
-    let accepted = negotiate::negotiate(&plain_accept(&context.accept()), Offer::STATUS)?;
+    negotiate::route_accepts(context.accept(), false)?;
+    let accepted = negotiate::negotiate(&plain_accept(context.accept()), Offer::STATUS)?;
     if accepted.format == Format::Protobuf {
         return protobuf(document);
     }

@@ -102,7 +102,7 @@ impl Packed {
 /// The document of version 2, for whoever asks with any method.
 pub(super) fn v2(context: &Context) -> ApiResult<Reply> {
     static WHOLE: LazyLock<Whole> = LazyLock::new(whole);
-    let Some(encoding) = VERSION_2.choose(&context.accept()) else { return Ok(not_acceptable()) };
+    let Some(encoding) = VERSION_2.choose(context.accept()) else { return Ok(not_acceptable()) };
     let body = match encoding {
         Encoding::Json => &WHOLE.json,
         Encoding::Protobuf => &WHOLE.protobuf,
@@ -160,7 +160,7 @@ pub(super) fn v3(context: &Context, path: &str) -> ApiResult<Reply> {
     if !all_paths().iter().any(|known| known == path) {
         return Ok(reply::empty(404));
     }
-    let Some(encoding) = VERSION_3.choose(&context.accept()) else { return Ok(not_acceptable()) };
+    let Some(encoding) = VERSION_3.choose(context.accept()) else { return Ok(not_acceptable()) };
     let hash = hash(path);
     let asked = context.query.text("hash");
     if !asked.is_empty() && asked != hash {

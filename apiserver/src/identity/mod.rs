@@ -25,7 +25,7 @@ use remotes::Question;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Where a request came in; put into its extensions by the transport.
+/// Who is known to ask before a header is read.
 #[derive(Clone)]
 pub(crate) enum Caller {
     /// Over TLS without a certificate that names somebody: the headers tell.
@@ -111,9 +111,9 @@ pub(crate) async fn authenticate(
     headers: &HeaderMap,
     path: &str,
     warnings: &Warnings,
-) -> ApiResult<UserInfo> {
+) -> ApiResult<Arc<UserInfo>> {
     match caller {
-        Caller::Known(user) => return Ok(UserInfo::clone(user)),
+        Caller::Known(user) => return Ok(user.clone()),
         Caller::Unreadable => return Err(ApiError::Unauthorized),
         Caller::Unknown => {}
     }
@@ -131,7 +131,7 @@ pub(crate) async fn authenticate(
                 // Boxed, so that what few need is not part of every request's future.
                 Box::pin(kept::note_use(server, used, warnings)).await;
             }
-            return Ok(identified.user);
+            return Ok(Arc::new(identified.user));
         }
         Err(refused) => refused,
     };
@@ -143,7 +143,7 @@ pub(crate) async fn authenticate(
         (Unauthorized::Token(_), Ok(Bearer::Token(token))) if !identities.remotes.is_empty() => {
             // Boxed, so that what a rare path needs is not part of every request's future.
             let identified = Box::pin(identities.ask_remotes(&token, &[], now)).await;
-            identified.map(|identified| identified.user).map_err(|_| ApiError::Unauthorized)
+            identified.map(|identified| Arc::new(identified.user)).map_err(|_| ApiError::Unauthorized)
         }
         _ => Err(ApiError::Unauthorized),
     }

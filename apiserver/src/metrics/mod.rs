@@ -7,7 +7,7 @@ mod text;
 
 pub(crate) use text::write;
 
-use crate::catalog::Kind;
+use crate::catalog::{Kind, Sub};
 use crate::request_info::RequestInfo;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -20,60 +20,71 @@ const BUCKETS_MS: [u64; 23] = [
     20_000, 30_000, 45_000, 60_000,
 ];
 
-/// What requests are told apart by. Everything in it is one of few values, so the table is bounded.
-#[derive(Clone, Copy)]
+/// What requests are told apart by. Everything in it is one of few values, so the table is bounded; it is its own key, small
+/// enough to be hashed at once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Labels {
-    verb: &'static str,
-    kind: Option<&'static Kind>,
-    subresource: &'static str,
-    scope: &'static str,
+    /// Place in [`VERBS`].
+    verb: u8,
+    /// Place of the subresource among its kind's, from one on.
+    subresource: u8,
+    scope: Scope,
     dry_run: bool,
+    kind: Option<u32>,
 }
 
-type RowKey = (&'static str, Option<u32>, &'static str, &'static str, bool);
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Scope {
+    None,
+    Resource,
+    Namespace,
+    Cluster,
+}
+
+/// Verbs of requests and their words in labels. The last is that of a stream through to a node, the one before it of
+/// everything else.
+const VERBS: [(&str, &str); 14] = [
+    ("get", "GET"),
+    ("list", "LIST"),
+    ("watch", "WATCH"),
+    ("create", "POST"),
+    ("post", "POST"),
+    ("update", "PUT"),
+    ("put", "PUT"),
+    ("patch", "PATCH"),
+    ("delete", "DELETE"),
+    ("deletecollection", "DELETECOLLECTION"),
+    ("head", "HEAD"),
+    ("options", "OPTIONS"),
+    ("", "other"),
+    ("", "CONNECT"),
+];
 
 impl Labels {
     /// The labels of a request about a kind, or about a path.
     pub(crate) fn of(info: &RequestInfo, kind: Option<&'static Kind>, dry_run: bool) -> Self {
-        let subresource =
-            kind.and_then(|kind| kind.subresource(&info.subresource)).map_or("", |sub| sub.name);
-        let scope = match () {
-            () if !info.is_resource => "",
-            () if !info.name.is_empty() || info.verb == "create" => "resource",
-            () if !info.namespace.is_empty() => "namespace",
-            () => "cluster",
+        let place = |subs: &[&Sub]| subs.iter().position(|sub| sub.name == info.subresource);
+        let sub = kind.and_then(|kind| place(&kind.subresources));
+        let streams = matches!(&*info.subresource, "attach" | "exec" | "portforward" | "proxy");
+        let verb = match sub {
+            Some(_) if streams => VERBS.len() - 1,
+            _ => VERBS.iter().position(|(verb, _)| *verb == info.verb).unwrap_or(VERBS.len() - 2),
         };
-        Self { verb: verb(info, subresource), kind, subresource, scope, dry_run }
-    }
-
-    fn key(&self) -> RowKey {
-        (self.verb, self.kind.map(|kind| kind.id), self.subresource, self.scope, self.dry_run)
-    }
-}
-
-/// The word of a verb in labels.
-fn verb(info: &RequestInfo, subresource: &str) -> &'static str {
-    if matches!(subresource, "attach" | "exec" | "portforward" | "proxy") {
-        return "CONNECT";
-    }
-    match info.verb.as_str() {
-        "get" => "GET",
-        "list" => "LIST",
-        "watch" => "WATCH",
-        "create" | "post" => "POST",
-        "update" | "put" => "PUT",
-        "patch" => "PATCH",
-        "delete" => "DELETE",
-        "deletecollection" => "DELETECOLLECTION",
-        "head" => "HEAD",
-        "options" => "OPTIONS",
-        _ => "other",
+        let scope = match () {
+            () if !info.is_resource => Scope::None,
+            () if !info.name.is_empty() || info.verb == "create" => Scope::Resource,
+            () if !info.namespace.is_empty() => Scope::Namespace,
+            () => Scope::Cluster,
+        };
+        let place = |place: usize| u8::try_from(place).expect("few verbs and subresources");
+        let subresource = place(sub.map_or(0, |sub| sub + 1));
+        Self { verb: place(verb), kind: kind.map(|kind| kind.id), subresource, scope, dry_run }
     }
 }
 
 /// What is counted of requests with the same labels.
+#[derive(Default)]
 struct Row {
-    labels: Labels,
     codes: Vec<(u16, u64)>,
     /// Requests by the bucket they fall into; the last is above every bound.
     buckets: [u64; BUCKETS_MS.len() + 1],
@@ -83,16 +94,6 @@ struct Row {
 }
 
 impl Row {
-    fn new(labels: Labels) -> Self {
-        Self {
-            labels,
-            codes: Vec::new(),
-            buckets: [0; BUCKETS_MS.len() + 1],
-            sum: Duration::ZERO,
-            running: 0,
-        }
-    }
-
     fn count(&mut self, code: u16) {
         match self.codes.iter_mut().find(|(known, _)| *known == code) {
             Some((_, count)) => *count += 1,
@@ -110,7 +111,7 @@ impl Row {
 /// The counts of one server.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    rows: Mutex<HashMap<RowKey, Row>>,
+    rows: Mutex<HashMap<Labels, Row>>,
     mutating: AtomicI64,
     reading: AtomicI64,
 }
@@ -118,7 +119,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     fn row<T>(&self, labels: Labels, act: impl FnOnce(&mut Row) -> T) -> T {
         let mut rows = self.rows.lock().expect("no panic while the lock is held");
-        act(rows.entry(labels.key()).or_insert_with(|| Row::new(labels)))
+        act(rows.entry(labels).or_default())
     }
 
     /// A request was answered. A stream's duration says nothing and is not measured.

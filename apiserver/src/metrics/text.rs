@@ -1,7 +1,7 @@
 //! The counts as Prometheus reads them.
 
 use super::process::Usage;
-use super::{BUCKETS_MS, Labels, Row};
+use super::{BUCKETS_MS, Labels, Row, Scope, VERBS};
 use crate::catalog;
 use crate::server::Inner;
 use std::fmt::{Display, Write as _};
@@ -44,10 +44,20 @@ impl Text {
 impl Labels {
     /// The labels as text; without the code and, for the duration, without what it does not have.
     fn text(&self) -> String {
-        let (group, version, resource) = self.kind.map_or(("", "", ""), |kind| {
+        let kind = self.kind.and_then(|id| catalog::all().iter().find(|kind| kind.id == id));
+        let (group, version, resource) = kind.map_or(("", "", ""), |kind| {
             (&*kind.resource.group, &*kind.resource.version, &*kind.resource.plural)
         });
-        let Self { verb, subresource, scope, .. } = self;
+        let sub = usize::from(self.subresource).checked_sub(1);
+        let subresource =
+            kind.and_then(|kind| kind.subresources.get(sub?)).map_or("", |subresource| subresource.name);
+        let (_, verb) = VERBS[usize::from(self.verb)];
+        let scope = match self.scope {
+            Scope::None => "",
+            Scope::Resource => "resource",
+            Scope::Namespace => "namespace",
+            Scope::Cluster => "cluster",
+        };
         let dry_run = if self.dry_run { "All" } else { "" };
         format!(
             "component=\"apiserver\",dry_run=\"{dry_run}\",group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\""
@@ -58,7 +68,7 @@ impl Labels {
 fn requests(server: &Inner, out: &mut Text) {
     let metrics = &server.metrics;
     let rows = metrics.rows.lock().expect("no panic while the lock is held");
-    let mut rows: Vec<(String, &Row)> = rows.values().map(|row| (row.labels.text(), row)).collect();
+    let mut rows: Vec<(String, &Row)> = rows.iter().map(|(labels, row)| (labels.text(), row)).collect();
     rows.sort_by(|(one, _), (other, _)| one.cmp(other));
     out.family("apiserver_request_total", "counter", "Requests answered.");
     for (labels, row) in &rows {

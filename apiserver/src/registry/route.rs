@@ -59,7 +59,7 @@ pub(crate) fn find(kind: &Kind, context: &Context) -> ApiResult<Route> {
     }
     if !matches!(route, Route::Connect(_)) {
         let listable = matches!(route, Route::Resource(Target { verb: Verb::List | Verb::Watch, .. }));
-        negotiate::route_accepts(&context.accept(), listable)?;
+        negotiate::route_accepts(context.accept(), listable)?;
     }
     Ok(route)
 }

@@ -8,11 +8,11 @@ use crate::load::closed_loop;
 use crate::objects::{self, NAMESPACE, collection};
 use crate::table::Table;
 
-const CLIENTS: [usize; 3] = [1, 16, 64];
+pub(super) const CLIENTS: [usize; 3] = [1, 16, 64];
 /// Requests of a row.
 const OPERATIONS: usize = 5000;
-const JSON: &str = "application/json";
-const STRATEGIC: &str = "application/strategic-merge-patch+json";
+pub(super) const JSON: &str = "application/json";
+pub(super) const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// Creates 15,000 ConfigMaps, replaces 5,000 of them three times and reads them three times.
 pub(super) async fn config_maps(subject: &Subject, table: &mut Table) -> anyhow::Result<()> {
@@ -59,7 +59,8 @@ pub(super) async fn pod_status(subject: &Subject, table: &mut Table) -> anyhow::
     Ok(())
 }
 
-async fn row(
+/// One row: these calls, shared by so many clients.
+pub(super) async fn row(
     subject: &Subject,
     table: &mut Table,
     case: &str,

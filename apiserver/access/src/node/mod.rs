@@ -88,7 +88,7 @@ fn no_opinion(reason: &str) -> Decision {
 }
 
 fn allow() -> Decision {
-    Decision::Allow(String::new())
+    Decision::Allow(None)
 }
 
 /// One request of one node.

@@ -1,46 +1,40 @@
-//! Roles and bindings arranged by subject.
+//! Roles and bindings arranged by namespace and subject.
 //!
 //! A user's rules are found by looking up the user's name and each group, so a decision
 //! costs what that user's own bindings hold, however many others there are. The maps are
 //! persistent: a clone is a pinned view, and the next change does not disturb it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdSet};
+use imbl::HashMap;
 
-use super::{Found, Roles, Rule, Source, Subject};
+use super::{Binding, Found, Roles, Rule, Subject, text};
 use crate::Tree;
 use crate::user::{self, UserInfo};
 
-/// Namespace and name; the namespace is empty for cluster scope.
-type Key = (Arc<str>, Arc<str>);
-
 /// The view of roles and bindings the server authorizes with.
 ///
-/// `ClusterRoleBinding x → ClusterRole r for Group g` puts `x` into `by_subject[("", Group g)]`;
-/// the binding points at `r` by name, so a role may come, change and go on its own.
+/// `ClusterRoleBinding x → ClusterRole r for Group g` stands in the scope of no namespace, under
+/// its name and under the group `g`; it points at `r` by name, so a role may come, change and go
+/// on its own.
 #[derive(Clone, Default)]
 pub struct Index {
-    roles: HashMap<Key, Arc<[Rule]>>,
-    bindings: HashMap<Key, Arc<Binding>>,
-    by_subject: HashMap<(Arc<str>, Lookup), OrdSet<Arc<str>>>,
+    /// By namespace; the empty one is the cluster's.
+    scopes: HashMap<Arc<str>, Scope>,
 }
 
-/// What a user is looked up by. A service account is its user name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Lookup {
-    User(String),
-    Group(String),
+/// Roles and bindings of one namespace.
+#[derive(Clone, Default)]
+struct Scope {
+    roles: HashMap<Arc<str>, Arc<[Rule]>>,
+    bindings: HashMap<Arc<str>, Arc<Binding>>,
+    /// By user name, which a service account has as well.
+    users: HashMap<Arc<str>, Bindings>,
+    groups: HashMap<Arc<str>, Bindings>,
 }
 
-struct Binding {
-    name: Arc<str>,
-    namespace: Arc<str>,
-    role_kind: String,
-    role: String,
-    subjects: Vec<Subject>,
-}
+/// The bindings of one subject in one namespace, in name order. Few, so that a change makes them anew.
+type Bindings = Arc<[Arc<Binding>]>;
 
 impl Index {
     /// An index of all these objects; other kinds are ignored.
@@ -55,57 +49,31 @@ impl Index {
     /// Takes in a created or changed Role, ClusterRole, RoleBinding or ClusterRoleBinding.
     /// Another kind is ignored. Returns whether it was one of the four.
     pub fn upsert(&mut self, object: &Tree) -> bool {
-        let Some((is_role, key)) = identify(object) else { return false };
-        if is_role {
-            self.roles.insert(key, Rule::of_role(object).into());
+        let Some(identity) = Identity::of(object) else { return false };
+        let namespace: Arc<str> = identity.namespace.into();
+        let scope = self.scopes.entry(namespace.clone()).or_default();
+        if identity.is_role {
+            scope.roles.insert(identity.name.into(), Rule::of_role(object).into());
         } else {
-            self.forget_binding(&key);
-            let binding = Binding::read(object, &key);
-            for lookup in binding.lookups() {
-                self.by_subject.entry((key.0.clone(), lookup)).or_default().insert(key.1.clone());
-            }
-            self.bindings.insert(key, Arc::new(binding));
+            scope.forget_binding(identity.name);
+            scope.add_binding(Binding::read(object, namespace, identity.name.into()));
         }
         true
     }
 
     /// Forgets a deleted object; only its kind, namespace and name are looked at.
     pub fn remove(&mut self, object: &Tree) -> bool {
-        let Some((is_role, key)) = identify(object) else { return false };
-        if is_role {
-            self.roles.remove(&key);
+        let Some(identity) = Identity::of(object) else { return false };
+        let Some(scope) = self.scopes.get_mut(identity.namespace) else { return true };
+        if identity.is_role {
+            scope.roles.remove(identity.name);
         } else {
-            self.forget_binding(&key);
+            scope.forget_binding(identity.name);
+        }
+        if scope.roles.is_empty() && scope.bindings.is_empty() {
+            self.scopes.remove(identity.namespace);
         }
         true
-    }
-
-    fn forget_binding(&mut self, key: &Key) {
-        let Some(binding) = self.bindings.remove(key) else { return };
-        for lookup in binding.lookups() {
-            let entry = (key.0.clone(), lookup);
-            if let Some(names) = self.by_subject.get_mut(&entry) {
-                names.remove(&key.1);
-                if names.is_empty() {
-                    self.by_subject.remove(&entry);
-                }
-            }
-        }
-    }
-
-    /// The bindings of `user` in one namespace, in name order.
-    fn bindings_of(&self, user: &UserInfo, namespace: &str) -> BTreeMap<Arc<str>, &Arc<Binding>> {
-        let namespace: Arc<str> = namespace.into();
-        let groups = user.groups.iter().cloned().map(Lookup::Group);
-        let mut found = BTreeMap::new();
-        for lookup in [Lookup::User(user.name.clone())].into_iter().chain(groups) {
-            let Some(names) = self.by_subject.get(&(namespace.clone(), lookup)) else { continue };
-            for name in names {
-                let binding = self.bindings.get(&(namespace.clone(), name.clone()));
-                found.insert(name.clone(), binding.expect("indexed bindings are stored"));
-            }
-        }
-        found
     }
 
     fn rules(&self, kind: &str, name: &str, namespace: &str) -> Option<&Arc<[Rule]>> {
@@ -114,36 +82,28 @@ impl Index {
             "ClusterRole" => "",
             _ => return None,
         };
-        self.roles.get(&(Arc::from(namespace), Arc::from(name)))
+        self.scopes.get(namespace)?.roles.get(name)
     }
 
     fn visit_binding(
         &self,
-        binding: &Binding,
+        binding: &Arc<Binding>,
         user: &UserInfo,
         visit: &mut dyn FnMut(Found<'_>) -> bool,
     ) -> bool {
-        let subject = binding.subjects.iter().find(|subject| subject.is(user));
-        let subject = subject.expect("looked up by one of the user's subjects");
+        let subject = binding.subject_of(user).expect("looked up by one of the user's subjects");
         let Some(rules) = self.rules(&binding.role_kind, &binding.role, &binding.namespace) else {
             return visit(Found::Missing { kind: &binding.role_kind, name: &binding.role });
         };
-        let source = Source {
-            namespace: &binding.namespace,
-            binding: &binding.name,
-            role_kind: &binding.role_kind,
-            role: &binding.role,
-            subject,
-        };
-        rules.iter().all(|rule| visit(Found::Rule { rule, source }))
+        rules.iter().all(|rule| visit(Found::Rule { rule, binding, subject }))
     }
 }
 
 impl Roles for Index {
     fn visit(&self, user: &UserInfo, namespace: &str, visit: &mut dyn FnMut(Found<'_>) -> bool) {
-        let scopes: &[&str] = if namespace.is_empty() { &[""] } else { &["", namespace] };
-        for scope in scopes {
-            for binding in self.bindings_of(user, scope).values() {
+        let namespaced = Some(namespace).filter(|namespace| !namespace.is_empty());
+        for scope in [""].into_iter().chain(namespaced).filter_map(|namespace| self.scopes.get(namespace)) {
+            for binding in scope.bindings_of(user) {
                 if !self.visit_binding(binding, user, visit) {
                     return;
                 }
@@ -156,72 +116,77 @@ impl Roles for Index {
     }
 }
 
-impl Binding {
-    fn read(object: &Tree, key: &Key) -> Binding {
-        let reference = &object["roleRef"];
-        let subjects = object["subjects"].as_array().map(Vec::as_slice).unwrap_or_default();
-        Binding {
-            namespace: key.0.clone(),
-            name: key.1.clone(),
-            role_kind: text(reference, "kind").to_owned(),
-            role: text(reference, "name").to_owned(),
-            subjects: subjects.iter().filter_map(|subject| Subject::read(subject, &key.0)).collect(),
+impl Scope {
+    fn add_binding(&mut self, binding: Binding) {
+        let binding = Arc::new(binding);
+        for subject in &binding.subjects {
+            let (map, name) = self.map_of(subject);
+            let had = map.get(&name).map(|bindings| &**bindings).unwrap_or_default();
+            let before = had.partition_point(|other| other.name < binding.name);
+            // A subject may stand in a binding twice.
+            if had.get(before).is_none_or(|other| other.name != binding.name) {
+                let new = [&had[..before], &[binding.clone()], &had[before..]].concat();
+                map.insert(name, new.into());
+            }
+        }
+        self.bindings.insert(binding.name.clone(), binding);
+    }
+
+    fn forget_binding(&mut self, name: &str) {
+        let Some(binding) = self.bindings.remove(name) else { return };
+        for subject in &binding.subjects {
+            let (map, subject) = self.map_of(subject);
+            let had = map.get(&subject).map(|bindings| &**bindings).unwrap_or_default();
+            let left: Bindings = had.iter().filter(|other| *other.name != *name).cloned().collect();
+            if left.is_empty() {
+                map.remove(&subject);
+            } else {
+                map.insert(subject, left);
+            }
         }
     }
 
-    fn lookups(&self) -> impl Iterator<Item = Lookup> + '_ {
-        self.subjects.iter().map(|subject| match subject {
-            Subject::User(name) => Lookup::User(name.clone()),
-            Subject::Group(name) => Lookup::Group(name.clone()),
+    /// Where a subject is looked up, and as what.
+    fn map_of(&mut self, subject: &Subject) -> (&mut HashMap<Arc<str>, Bindings>, Arc<str>) {
+        match subject {
+            Subject::User(name) => (&mut self.users, name.as_str().into()),
+            Subject::Group(name) => (&mut self.groups, name.as_str().into()),
             Subject::ServiceAccount { namespace, name } => {
-                Lookup::User(user::service_account_username(namespace, name))
-            }
-        })
-    }
-}
-
-impl Subject {
-    fn read(subject: &Tree, binding_namespace: &str) -> Option<Subject> {
-        let name = text(subject, "name").to_owned();
-        match text(subject, "kind") {
-            "User" => Some(Subject::User(name)),
-            "Group" => Some(Subject::Group(name)),
-            "ServiceAccount" => {
-                let namespace = match text(subject, "namespace") {
-                    "" => binding_namespace,
-                    namespace => namespace,
-                };
-                (!namespace.is_empty())
-                    .then(|| Subject::ServiceAccount { namespace: namespace.to_owned(), name })
-            }
-            _ => None,
-        }
-    }
-
-    fn is(&self, user: &UserInfo) -> bool {
-        match self {
-            Subject::User(name) => *name == user.name,
-            Subject::Group(name) => user.in_group(name),
-            Subject::ServiceAccount { namespace, name } => {
-                user.name == user::service_account_username(namespace, name)
+                (&mut self.users, user::service_account_username(namespace, name).into())
             }
         }
     }
+
+    /// The bindings of `user`, each once, in name order.
+    fn bindings_of(&self, user: &UserInfo) -> Vec<&Arc<Binding>> {
+        let groups = user.groups.iter().filter_map(|group| self.groups.get(group.as_str()));
+        let own = self.users.get(user.name.as_str());
+        let mut found: Vec<&Arc<Binding>> = own.into_iter().chain(groups).flat_map(|list| &**list).collect();
+        found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        found.dedup_by(|one, other| one.name == other.name);
+        found
+    }
 }
 
-fn identify(object: &Tree) -> Option<(bool, Key)> {
-    let metadata = &object["metadata"];
-    let namespace = text(metadata, "namespace");
-    let (is_role, namespace) = match text(object, "kind") {
-        "ClusterRole" => (true, ""),
-        "Role" => (true, namespace),
-        "ClusterRoleBinding" => (false, ""),
-        "RoleBinding" => (false, namespace),
-        _ => return None,
-    };
-    Some((is_role, (namespace.into(), text(metadata, "name").into())))
+/// Which of the four kinds an object is, and which object.
+struct Identity<'a> {
+    is_role: bool,
+    /// Empty for cluster scope.
+    namespace: &'a str,
+    name: &'a str,
 }
 
-fn text<'a>(tree: &'a Tree, field: &str) -> &'a str {
-    tree.get(field).and_then(Tree::as_str).unwrap_or_default()
+impl Identity<'_> {
+    fn of(object: &Tree) -> Option<Identity<'_>> {
+        let metadata = &object["metadata"];
+        let (is_role, is_namespaced) = match text(object, "kind") {
+            "ClusterRole" => (true, false),
+            "Role" => (true, true),
+            "ClusterRoleBinding" => (false, false),
+            "RoleBinding" => (false, true),
+            _ => return None,
+        };
+        let namespace = if is_namespaced { text(metadata, "namespace") } else { "" };
+        Some(Identity { is_role, namespace, name: text(metadata, "name") })
+    }
 }

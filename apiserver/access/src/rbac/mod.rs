@@ -7,6 +7,7 @@
 
 mod aggregation;
 mod attributes;
+mod binding;
 mod escalation;
 mod index;
 mod review;
@@ -15,6 +16,7 @@ mod rule;
 
 pub use aggregation::aggregated_rules;
 pub use attributes::{Attributes, Forbidden, Operator, Requirement, forbidden};
+pub use binding::{Binding, Source};
 pub use escalation::{Refusal, RoleRef, changes_only_collection, check_binding, check_role, covers};
 pub use index::Index;
 pub use review::{
@@ -24,6 +26,9 @@ pub use review::{
 pub use review_faults::{Fault, FaultKind, review_faults};
 pub use rule::Rule;
 
+use std::sync::Arc;
+
+use crate::Tree;
 use crate::go;
 use crate::user::UserInfo;
 
@@ -31,10 +36,10 @@ use crate::user::UserInfo;
 pub const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// What an authorizer says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Decision {
-    /// The request may go on; the reason names the rule's source and may be empty.
-    Allow(String),
+    /// The request may go on, by this binding if it takes one.
+    Allow(Option<Source>),
     /// Nothing allows it; the reason is appended to the forbidden text and may be empty.
     NoOpinion(String),
 }
@@ -45,10 +50,22 @@ impl Decision {
         matches!(self, Decision::Allow(_))
     }
 
-    /// Why, in upstream's words.
+    /// The refusal of the request this was decided about, unless it is allowed.
+    ///
+    /// # Errors
+    /// It is not; the error is what the 403 says.
+    pub fn demand(&self, user: &UserInfo, attributes: &Attributes) -> Result<(), Forbidden> {
+        match self {
+            Decision::Allow(_) => Ok(()),
+            Decision::NoOpinion(reason) => Err(forbidden(user, attributes, reason)),
+        }
+    }
+
+    /// Why, in upstream's words; empty when there is nothing to say.
     pub fn reason(&self) -> &str {
         match self {
-            Decision::Allow(reason) | Decision::NoOpinion(reason) => reason,
+            Decision::Allow(source) => source.as_ref().map_or("", Source::reason),
+            Decision::NoOpinion(reason) => reason,
         }
     }
 }
@@ -60,8 +77,10 @@ pub enum Found<'a> {
     Rule {
         /// The rule.
         rule: &'a Rule,
-        /// Its origin, for the reason text.
-        source: Source<'a>,
+        /// The binding.
+        binding: &'a Arc<Binding>,
+        /// Where the first subject of the binding stands that is this user.
+        subject: usize,
     },
     /// A binding names a role that does not exist.
     Missing {
@@ -70,21 +89,6 @@ pub enum Found<'a> {
         /// The role's name.
         name: &'a str,
     },
-}
-
-/// Where a rule comes from.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// Namespace of the RoleBinding; empty for a ClusterRoleBinding.
-    pub namespace: &'a str,
-    /// The binding's name.
-    pub binding: &'a str,
-    /// `Role` or `ClusterRole`.
-    pub role_kind: &'a str,
-    /// The role's name.
-    pub role: &'a str,
-    /// The first subject of the binding that is this user.
-    pub subject: &'a Subject,
 }
 
 /// Who a binding is for.
@@ -103,28 +107,6 @@ pub enum Subject {
     },
 }
 
-impl std::fmt::Display for Source<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (kind, binding) = match self.namespace {
-            "" => ("ClusterRoleBinding", self.binding.to_owned()),
-            namespace => ("RoleBinding", format!("{}/{namespace}", self.binding)),
-        };
-        let (subject_kind, subject) = match self.subject {
-            Subject::User(name) => ("User", name.clone()),
-            Subject::Group(name) => ("Group", name.clone()),
-            Subject::ServiceAccount { namespace, name } => ("ServiceAccount", format!("{name}/{namespace}")),
-        };
-        write!(
-            f,
-            "{kind} {} of {} {} to {subject_kind} {}",
-            go::quote(&binding),
-            self.role_kind,
-            go::quote(self.role),
-            go::quote(&subject),
-        )
-    }
-}
-
 /// A pinned view of roles and bindings.
 pub trait Roles {
     /// Calls `visit` for every rule that applies to `user` in `namespace` (empty: cluster-wide),
@@ -141,10 +123,10 @@ pub fn authorize(roles: &dyn Roles, user: &UserInfo, attributes: &Attributes) ->
     let mut allowed = None;
     let mut errors = Vec::new();
     roles.visit(user, &attributes.namespace, &mut |found| match found {
-        Found::Rule { rule, source } => {
+        Found::Rule { rule, binding, subject } => {
             let allows = rule.allows(attributes);
             if allows {
-                allowed = Some(format!("RBAC: allowed by {source}"));
+                allowed = Some(Source::new(binding, subject));
             }
             !allows
         }
@@ -154,7 +136,7 @@ pub fn authorize(roles: &dyn Roles, user: &UserInfo, attributes: &Attributes) ->
         }
     });
     match allowed {
-        Some(reason) => Decision::Allow(reason),
+        Some(source) => Decision::Allow(Some(source)),
         None if errors.is_empty() => Decision::NoOpinion(String::new()),
         None => Decision::NoOpinion(format!("RBAC: {}", go::aggregate(&errors))),
     }
@@ -168,6 +150,10 @@ fn missing_role(kind: &str, name: &str) -> String {
         }
         other => format!("unsupported role reference kind: {}", go::quote(other)),
     }
+}
+
+fn text<'a>(tree: &'a Tree, field: &str) -> &'a str {
+    tree.get(field).and_then(Tree::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

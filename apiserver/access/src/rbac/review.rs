@@ -67,8 +67,9 @@ pub fn specification(spec: &Tree, requester: Option<&UserInfo>) -> Specification
 pub fn status(specification: &Specification, decision: &Decision) -> Tree {
     let mut status = Map::new();
     status.insert("allowed".into(), decision.is_allowed().into());
-    if !decision.reason().is_empty() {
-        status.insert("reason".into(), decision.reason().into());
+    let reason = decision.reason();
+    if !reason.is_empty() {
+        status.insert("reason".into(), reason.into());
     }
     if !specification.errors.is_empty() {
         status.insert("evaluationError".into(), specification.errors.join("; ").into());

@@ -122,11 +122,12 @@ fn cluster() -> Index {
 #[test]
 fn the_reason_names_binding_role_and_subject() {
     let index = cluster();
-    let check = |user: UserInfo, asked: Attributes, want: Decision| {
-        assert_eq!(authorize(&index, &user, &asked), want, "{} {asked:?}", user.name);
+    let check = |user: UserInfo, asked: Attributes, want: (bool, String)| {
+        let decision = authorize(&index, &user, &asked);
+        assert_eq!((decision.is_allowed(), decision.reason().to_owned()), want, "{} {asked:?}", user.name);
     };
-    let allow = |reason: &str| Decision::Allow(format!("RBAC: allowed by {reason}"));
-    let none = |reason: &str| Decision::NoOpinion(reason.to_owned());
+    let allow = |reason: &str| (true, format!("RBAC: allowed by {reason}"));
+    let none = |reason: &str| (false, reason.to_owned());
     let user = |name: &str| UserInfo::authenticated(name, &[]);
     let pods = || request("list - pods").in_namespace("ns");
 
@@ -191,6 +192,12 @@ fn an_index_follows_changes_and_its_clones_do_not() {
     assert!(!allowed(&index, &dave), "no longer a subject");
     assert!(allowed(&index, &UserInfo::authenticated("erin", &[])));
     assert!(allowed(&pinned, &dave), "the pinned view stays");
+
+    // A subject that stands in a binding twice, beside another binding of its own.
+    index.upsert(&binding("RoleBinding", "ns", "also", "Role", "none", &["User:erin", "User:erin"]));
+    assert!(allowed(&index, &UserInfo::authenticated("erin", &[])));
+    index.remove(&json!({"kind": "RoleBinding", "metadata": {"namespace": "ns", "name": "also"}}));
+    assert!(allowed(&index, &UserInfo::authenticated("erin", &[])), "its other binding stays");
 
     index.upsert(&role("Role", "ns", "r", &["get - pods -"]));
     assert!(!allowed(&index, &UserInfo::authenticated("erin", &[])), "the role lost list");
