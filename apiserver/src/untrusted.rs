@@ -53,7 +53,7 @@ pub fn continue_token(text: &str) -> Result<(i64, String), String> {
 
 /// The token that resumes there.
 pub fn continue_token_of(revision: i64, start: &str) -> String {
-    Token { revision, start: start.to_owned() }.encode()
+    Token { revision, start: start.to_owned(), passed: None }.encode()
 }
 
 /// A tree as a YAML document.

@@ -116,12 +116,15 @@ pub(super) async fn list(context: &Context, kind: &'static Kind) -> ApiResult<Re
     let token = resume_token(&selection.options)?;
     let (view, paged) = view(context, &selection, token.as_ref()).await?;
     let after = token.as_ref().map(|token| place(&selection, &token.start));
-    let page = page_with(&view, &selection, after.as_ref(), paged);
+    // A token of this very revision counts on; one that goes on at the newest does not know what changed before it.
+    let passed = token.as_ref().map_or(Some(0), |token| token.passed.filter(|_| token.revision > 0));
+    let page = page_with(&view, &selection, after.as_ref(), passed, paged);
+    let passed = passed.map(|passed| passed.saturating_add(page.items.len()));
     let revision = view.revision();
     let token_revision = i64::try_from(revision.0).unwrap_or(i64::MAX);
     let meta = ListMeta {
         revision,
-        resume: page.next.map(|start| Token { revision: token_revision, start }.encode()),
+        resume: page.next.map(|start| Token { revision: token_revision, start, passed }.encode()),
         remaining: page.remaining,
     };
     if chunks::fits(accepted, &page.items) {
@@ -184,7 +187,7 @@ async fn resumed_view(context: &Context, token: &Token) -> ApiResult<View> {
         if server.ages.is_over(revision) { None } else { server.store.view_at(Revision(revision)).ok() };
     old.ok_or_else(|| ApiError::Expired {
         text: "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.".into(),
-        resume: Some(Token { revision: -1, start: token.start.clone() }.encode()),
+        resume: Some(Token { revision: -1, start: token.start.clone(), passed: None }.encode()),
     })
 }
 
@@ -208,10 +211,17 @@ fn start_of(selection: &Selection, key: &Key) -> String {
 
 /// The first or a later page of a view.
 pub(super) fn page(view: &View, selection: &Selection, after: Option<&Place>) -> Page {
-    page_with(view, selection, after, true)
+    page_with(view, selection, after, None, true)
 }
 
-fn page_with(view: &View, selection: &Selection, after: Option<&Place>, limited: bool) -> Page {
+/// A page after a place that so many items precede, if that is known.
+fn page_with(
+    view: &View,
+    selection: &Selection,
+    after: Option<&Place>,
+    passed: Option<usize>,
+    limited: bool,
+) -> Page {
     if let (Some(name), None) = (&selection.name, after)
         && let Some(page) = single(view, selection, name)
     {
@@ -225,8 +235,11 @@ fn page_with(view: &View, selection: &Selection, after: Option<&Place>, limited:
     for entry in found.by_ref().filter(|entry| all || selection.matches(entry)) {
         if limit > 0 && items.len() == limit {
             let last = items.last().map(|entry| start_of(selection, &entry.object.key));
-            // Counted without a look at the objects: the rest of the range.
-            let remaining = all.then(|| 1 + found.count());
+            let whole = || view.count(&selection.resource, selection.namespace.as_deref());
+            let remaining = all.then(|| match passed {
+                Some(passed) => whole().saturating_sub(passed.saturating_add(items.len())),
+                None => 1 + found.count(),
+            });
             return Page { items, next: last, remaining };
         }
         items.push(entry.clone());

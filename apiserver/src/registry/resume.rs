@@ -1,5 +1,5 @@
 //! Continue tokens: `{"v":"meta.k8s.io/v1","rv":R,"start":"ns/name\0"}` in
-//! unpadded base64url. Decides their form only; what they resume is the list's.
+//! unpadded base64url, and in it how many items came before, which is ours. Decides their form only; what they resume is the list's.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +12,8 @@ pub struct Token {
     pub revision: i64,
     /// Key of the last item seen, relative to the listed prefix.
     pub start: String,
+    /// Items on the pages before, when it is known: what remains is then told without walking over it.
+    pub passed: Option<usize>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -22,6 +24,8 @@ struct Wire {
     rv: i64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     start: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passed: Option<usize>,
 }
 
 const VERSION: &str = "meta.k8s.io/v1";
@@ -29,7 +33,8 @@ const VERSION: &str = "meta.k8s.io/v1";
 impl Token {
     /// As a client gets it.
     pub fn encode(&self) -> String {
-        let wire = Wire { v: VERSION.into(), rv: self.revision, start: format!("{}\u{0}", self.start) };
+        let start = format!("{}\u{0}", self.start);
+        let wire = Wire { v: VERSION.into(), rv: self.revision, start, passed: self.passed };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("plain strings and numbers encode"))
     }
 
@@ -54,7 +59,7 @@ impl Token {
             return Err(wire.start);
         }
         let start = wire.start.strip_suffix('\u{0}').unwrap_or(&wire.start).to_owned();
-        Ok(Self { revision: wire.rv, start })
+        Ok(Self { revision: wire.rv, start, passed: wire.passed })
     }
 }
 
@@ -83,8 +88,10 @@ mod tests {
 
     #[test]
     fn tokens_survive_and_lies_are_refused() {
-        let token = Token { revision: 7, start: "ns/a".into() };
-        assert_eq!(Token::decode(&token.encode()), Ok(token));
+        for passed in [None, Some(500)] {
+            let token = Token { revision: 7, start: "ns/a".into(), passed };
+            assert_eq!(Token::decode(&token.encode()), Ok(token));
+        }
         let error = |text: &str| {
             Token::decode(text)
                 .expect_err("invalid")

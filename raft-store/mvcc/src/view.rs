@@ -54,21 +54,21 @@ impl View {
     }
 
     /// The objects of a resource, in one namespace or all, in (namespace, name) order, strictly after a
-    /// place if one is given.
+    /// place if one is given. Where it ends is looked up once: no object is read to find out.
     pub fn list<'a>(
         &'a self,
         resource: &str,
         namespace: Option<&str>,
         after: Option<(&str, &str)>,
     ) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
-        let wanted = namespace.map(Box::<str>::from);
-        let from = self
-            .tables
-            .get(resource)
-            .map(|table| table.range((start_of(namespace, after), Bound::Unbounded)));
-        from.into_iter().flatten().map(|stored| &stored.0).take_while(move |entry| {
-            wanted.as_ref().is_none_or(|wanted| *entry.object.key.namespace == **wanted)
-        })
+        let next = namespace.map(|namespace| format!("{namespace}\0"));
+        let end = next.as_deref().map(|namespace| Place { namespace, name: "" });
+        let start = start_of(namespace, after);
+        // A place behind the namespace has nothing after it.
+        let is_empty = matches!((start, end), (Bound::Excluded(start), Some(end)) if start >= end);
+        let bounds = (start, end.map_or(Bound::Unbounded, Bound::Excluded));
+        let table = self.tables.get(resource).filter(|_| !is_empty);
+        table.map(|table| table.range(bounds)).into_iter().flatten().map(|stored| &stored.0)
     }
 
     /// How many objects of a resource there are, in one namespace or all.
