@@ -256,6 +256,17 @@ impl Store {
         Ok(SnapshotReceiver(self.inner.replica.incoming()?))
     }
 
+    /// Whether no change of the members is half done, as far as this one knows.
+    pub fn members_are_settled(&self) -> bool {
+        self.inner.replica.is_settled()
+    }
+
+    /// Writes the first of the two entries of a change of voters, and no more.
+    #[cfg(test)]
+    pub(crate) async fn half_change(&self, voters: Vec<std::collections::BTreeSet<u64>>) {
+        self.inner.replica.half_change(voters).await;
+    }
+
     /// The members, as far as this one knows.
     pub fn members(&self) -> Vec<MemberInfo> {
         self.inner.replica.members()

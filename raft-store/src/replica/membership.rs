@@ -4,14 +4,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
-use openraft::errors::{ClientWriteError, RaftError};
+#[cfg(test)]
+use openraft::EntryPayload;
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::rt::WatchReceiver as _;
 use proto::peer as wire;
 use proto::store as stored;
 use tokio::time::Instant;
 
 use super::member::Member;
-use super::types::{LogId, Peer};
+#[cfg(test)]
+use super::types::Membership;
+use super::types::{LogId, Peer, StoredMembership};
 use crate::peers::Refused;
 use crate::store::MemberId;
 
@@ -92,9 +96,50 @@ impl Member {
         *self.metrics().borrow_watched().membership_config.log_id()
     }
 
+    /// Whether nobody is half in and nobody half out: the newest membership in this member's log is no joint one, and
+    /// committed as far as this member knows.
+    pub(super) fn is_settled(&self) -> bool {
+        let metrics = self.metrics();
+        let now = metrics.borrow_watched();
+        !is_joint(&now.membership_config)
+            && now.membership_config.log_id() == now.committed_membership_config.log_id()
+    }
+
+    /// Writes the first of the two entries of a change of voters, and no more: what a leader leaves that ends then.
+    #[cfg(test)]
+    pub(super) async fn half_change(&self, voters: Vec<BTreeSet<u64>>) {
+        let nodes = {
+            let metrics = self.metrics();
+            let now = metrics.borrow_watched();
+            now.membership_config.membership().nodes().map(|(id, peer)| (*id, peer.clone())).collect()
+        };
+        let nodes: std::collections::BTreeMap<u64, Peer> = nodes;
+        let joint = Membership::new(voters, nodes).expect("voters that are members");
+        self.raft().append_membership(joint, EntryPayload::Blank, []).await.expect("a leader");
+    }
+
+    /// Ends the change that another leader has begun, if one has: half changed, the members need a quorum of the old ones
+    /// besides one of the new, and a lost disk may be one too many.
+    pub(super) async fn settle(&self) -> Result<(), MembershipError> {
+        self.lead_or_say()?;
+        let mut metrics = self.metrics();
+        if is_joint(&metrics.borrow_watched().membership_config) {
+            // Who is a voter no more was to leave: as a listener a leader would go on leading.
+            self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), false).await?;
+        }
+        let deadline = Instant::now() + CHANGE_MAX;
+        while !self.is_settled() {
+            self.lead_or_say()?;
+            if !matches!(tokio::time::timeout_at(deadline, metrics.changed()).await, Ok(Ok(()))) {
+                return Err(MembershipError::Unknown { reason: "the last change is not committed".into() });
+            }
+        }
+        self.lead_or_say()
+    }
+
     /// Makes a newcomer a learner, waits until it has caught up, and makes it a voter. Harmless when it is one.
     pub(super) async fn admit(&self, id: MemberId, address: &str) -> Result<(), MembershipError> {
-        self.lead_or_say()?;
+        self.settle().await?;
         let members = self.members();
         let other = members.iter().find(|member| (member.id == id) != (member.address == address));
         if let Some(other) = other {
@@ -126,7 +171,7 @@ impl Member {
 
     /// Takes a member's vote and its place.
     pub(super) async fn remove(&self, id: MemberId) -> Result<(), MembershipError> {
-        self.lead_or_say()?;
+        self.settle().await?;
         let members = self.members();
         if !members.iter().any(|member| member.id == id) {
             return Ok(());
@@ -143,21 +188,29 @@ impl Member {
 
     /// Changes the members; `retain` keeps a voter that is removed as a learner.
     async fn change(&self, change: ChangeMembers<u64, Peer>, retain: bool) -> Result<(), MembershipError> {
+        let before = self.membership_position();
         let changing = async {
             loop {
                 match self.raft().change_membership(change.clone(), retain).await {
                     Ok(_) => return Ok(()),
                     // Just elected, and no quorum has answered yet. Nothing was appended.
                     Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))
-                        if forward.leader_id.is_none() && self.leads().is_some() =>
+                        if forward.leader_id.is_none() && self.leads().is_some() => {}
+                    // Another change is under way.
+                    Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                        ChangeMembershipError::InProgress(_),
+                    ))) => {}
+                    // Without the first of two entries in the log; with it nobody knows.
+                    Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))
+                        if self.membership_position() == before =>
                     {
-                        tokio::time::sleep(RETRY_PAUSE).await;
-                    }
-                    Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                         return Err(MembershipError::NotLeader { leader: forward.leader_id.map(MemberId) });
                     }
                     Err(error) => return Err(MembershipError::Unknown { reason: error.to_string() }),
                 }
+                tokio::time::sleep(RETRY_PAUSE).await;
+                // The change that was under way may have been this member's own end.
+                self.lead_or_say()?;
             }
         };
         tokio::time::timeout(CHANGE_MAX, changing).await.unwrap_or_else(|_| {
@@ -166,10 +219,12 @@ impl Member {
     }
 
     fn lead_or_say(&self) -> Result<(), MembershipError> {
-        match self.leads() {
-            Some(_) => Ok(()),
-            None => Err(MembershipError::NotLeader { leader: self.leader_id().map(MemberId) }),
+        if self.leads().is_none() {
+            return Err(MembershipError::NotLeader { leader: self.leader_id().map(MemberId) });
         }
+        // One that was removed and is elected by those who have not heard of it leads until they have.
+        let is_voter = self.members().iter().any(|member| member.id == self.id() && member.is_voter);
+        if is_voter { Ok(()) } else { Err(MembershipError::NotLeader { leader: None }) }
     }
 
     async fn caught_up(&self, id: MemberId) -> Result<(), MembershipError> {
@@ -248,4 +303,9 @@ impl Member {
             }
         }
     }
+}
+
+/// Whether it has the voters before a change besides those after it.
+fn is_joint(membership: &StoredMembership) -> bool {
+    membership.membership().get_joint_config().len() > 1
 }

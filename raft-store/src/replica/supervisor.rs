@@ -47,6 +47,9 @@ const COMMIT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// known by then.
 const TAKEOVER_WAIT: Duration = Duration::from_millis(200);
 
+/// Between two looks at whether a change of members was left half done. One that is under way takes milliseconds.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long a handover may hold up a shutdown.
 const HANDOVER_MAX: Duration = Duration::from_millis(250);
 
@@ -95,7 +98,39 @@ impl Replica {
     /// Carries proposals to the leader and opens the gate for reads, for ever.
     pub(crate) async fn work(self, chores: Chores) {
         let Chores { walk, keeper } = chores;
-        tokio::join!(walk.run(self.clone()), keeper.run(self));
+        tokio::join!(walk.run(self.clone()), keeper.run(self.clone()), self.settle());
+    }
+
+    /// Ends changes of members that a leader began and the next one finds, for ever.
+    async fn settle(self) {
+        if !self.has_peers() {
+            return;
+        }
+        let mut found = None;
+        loop {
+            tokio::time::sleep(SETTLE_INTERVAL).await;
+            let member = self.member();
+            let half =
+                (member.leads().is_some() && !member.is_settled()).then(|| member.membership_position());
+            // Whoever began it may be about to end it.
+            if half.is_some()
+                && half == found
+                && let Some(Err(error)) = unhurried(async move { member.settle().await }).await
+            {
+                tracing::warn!(%error, "the members are half changed");
+            }
+            found = half;
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn half_change(&self, voters: Vec<std::collections::BTreeSet<u64>>) {
+        self.member().half_change(voters).await;
+    }
+
+    /// Whether the members are not being changed, as far as this member knows.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.member().is_settled()
     }
 
     fn member(&self) -> Arc<Member> {

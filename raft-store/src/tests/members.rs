@@ -1,5 +1,6 @@
 //! Several members are one store: whatever one acknowledges is read on all, and a minority acknowledges nothing.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -215,4 +216,35 @@ async fn a_read_has_its_own_patience() {
     assert_eq!(early.await.expect("no panic"), Err(ReadError::NoLeader));
     trio.wires.mend(cut);
     assert_eq!(late.await.expect("no panic"), Ok(()));
+}
+
+/// A leader that ends between the two entries of a change leaves the members half changed: the old voters' quorum is needed
+/// besides the new one's, and a disk that is lost may be one too many. The simulator found a cluster that ended so.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_left_half_done_is_ended_by_who_leads() {
+    let trio = Trio::new().await;
+    let leader = trio.leader(&[0, 1, 2]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(trio.stores.iter().all(Store::members_are_settled));
+    let voters: Vec<BTreeSet<u64>> = vec![[1, 2].into(), [1, 2, 3].into()];
+    trio.stores[leader].half_change(voters).await;
+    assert!(!trio.stores[leader].members_are_settled());
+
+    tokio::time::sleep(Duration::from_secs(4)).await;
+
+    assert!(trio.stores.iter().all(Store::members_are_settled));
+    assert!(trio.stores[0].members().iter().all(|member| member.is_voter));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_admitted_half_is_not_told_that_it_is_a_member() {
+    let trio = Trio::new().await;
+    let leader = trio.leader(&[0, 1, 2]).await;
+    let voters: Vec<BTreeSet<u64>> = vec![[1, 2].into(), [1, 2, 3].into()];
+    trio.stores[leader].half_change(voters).await;
+    let third = trio.stores[2].own_member().expect("it has peers");
+
+    trio.stores[leader].admit(third.id, third.address).await.expect("the change is ended");
+
+    assert!(trio.stores[leader].members_are_settled());
 }
