@@ -45,6 +45,11 @@ impl Api {
         self.store.members()
     }
 
+    /// Whether no change of them is half done, as far as it knows.
+    pub fn is_settled(&self) -> bool {
+        self.store.members_are_settled()
+    }
+
     /// Makes somebody a voter.
     pub async fn admit(&self, member: u64, address: String) -> &'static str {
         self.changed(self.store.admit(MemberId(member), address)).await

@@ -13,10 +13,14 @@ use crate::computer::{self, Computer};
 use crate::network::Network;
 use crate::plan::{Plan, Target};
 use crate::seed::Stream;
+use crate::tally::{MEMBERS, TIMES};
 use crate::trace::{Event, Recorder};
 
 /// Between two looks of the operator.
 const LOOK_INTERVAL: Duration = Duration::from_millis(150);
+
+/// Of a hundred newcomers, those that ask to be admitted themselves.
+const ASK_PERCENT: u64 = 60;
 
 /// Between two looks for a running store.
 const RUNNING_INTERVAL: Duration = Duration::from_millis(10);
@@ -27,6 +31,7 @@ pub struct Cluster {
     computers: Arc<Vec<Computer>>,
     network: Network,
     recorder: Recorder,
+    seed: Stream,
     wanted: Arc<Mutex<Wanted>>,
 }
 
@@ -38,22 +43,19 @@ struct Wanted {
     /// The next member that there has never been.
     next: u64,
     is_removed_first: bool,
-    /// A change has begun, or was not answered: it may lie in a log, half done, with a quorum of its own.
-    is_changing: bool,
 }
 
 impl Cluster {
     /// Computers that are off.
     pub fn new(recorder: &Recorder, plan: &Arc<Plan>, seed: &Stream, bug: Option<Bug>) -> Self {
-        let network = Network::new(seed, plan.network_ms, bug);
+        let network = Network::new(seed, plan.network_ms, recorder, bug);
         let computers = (0..plan.members)
             .map(|number| Computer::new(number, &network, recorder.clone(), plan.clone(), seed, bug));
         let computers: Arc<Vec<Computer>> = Arc::new(computers.collect());
         let members = computers.iter().map(|computer| (computer.member(), computer.number())).collect();
         let next = plan.members as u64 + 1;
-        let wanted =
-            Arc::new(Mutex::new(Wanted { members, next, is_removed_first: false, is_changing: false }));
-        Self { computers, network, recorder: recorder.clone(), wanted }
+        let wanted = Arc::new(Mutex::new(Wanted { members, next, is_removed_first: false }));
+        Self { computers, network, recorder: recorder.clone(), seed: seed.clone(), wanted }
     }
 
     /// Switches everything on.
@@ -157,13 +159,15 @@ impl Cluster {
         self.recorder.record(Event::Wanted { members: wanted.members.keys().copied().collect() });
     }
 
-    /// Whether a disk may be lost: the members are those that should be, and no change of them is under way.
-    fn is_settled(&self) -> bool {
-        !self.wanted().is_changing && self.is_complete()
+    /// Whether a disk may be lost: the members are those that should be, and no log holds half a change of them, which
+    /// would have a quorum of its own.
+    pub fn is_settled(&self) -> bool {
+        let is_settled = |computer: &Computer| computer.running().is_some_and(|api| api.is_settled());
+        self.is_complete() && self.computers.iter().all(is_settled)
     }
 
     /// Whether every computer runs and its member knows all of them, and nobody else, as voters.
-    pub fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         let wanted: Vec<u64> = self.wanted().members.keys().copied().collect();
         wanted.len() == self.computers.len()
             && self.computers.iter().all(|computer| {
@@ -175,22 +179,28 @@ impl Cluster {
 
     /// Changes the members until they are those that should be, for ever.
     async fn operate(self) {
+        let mut draw = self.seed.named("operator", 0);
         loop {
             sleep(LOOK_INTERVAL).await;
-            let Some((_, api)) = self.leader() else { continue };
+            let Some((leader, api)) = self.leader() else { continue };
             let Some(change) = self.wanted().next_change(&api.members()) else { continue };
             self.recorder.record(Event::Operator(format!("{change:?}")));
-            let was_changing = std::mem::replace(&mut self.wanted().is_changing, true);
             let answer = match change {
+                // As a server joins: it asks, over the network.
+                Change::Admit(member) if draw.percent(ASK_PERCENT) => {
+                    let whom = self.computers[leader].member();
+                    self.network.ask_to_admit(member, computer::address(member), whom).await
+                }
                 Change::Admit(member) => api.admit(member, computer::address(member)).await,
                 Change::Remove(member) => api.remove(member).await,
             };
-            self.wanted().is_changing = match answer {
-                // One that is done was begun after every earlier one had ended.
-                "done" => false,
-                "unknown" | "power" => true,
-                _ => was_changing,
+            let what = match (change, answer) {
+                (Change::Admit(_), "done") => "admitted",
+                (Change::Remove(_), "done") => "removed",
+                (Change::Admit(_), _) => "not admitted",
+                (Change::Remove(_), _) => "not removed",
             };
+            self.recorder.count(MEMBERS, what, TIMES);
             self.recorder.record(Event::Operator(format!("{change:?}: {answer}")));
         }
     }

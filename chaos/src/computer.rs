@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Api;
 use crate::bugs::Bug;
 use crate::disk::Disk;
-use crate::network::Network;
+use crate::network::{CLUSTER, Network};
 use crate::plan::Plan;
 use crate::seed::Stream;
 use crate::trace::{Event, Recorder};
@@ -54,8 +54,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(member: u64, begin: Begin, plan: &Plan, bug: Option<Bug>) -> Self {
-        let disk = Disk::new(Duration::from_millis(plan.disk_ms), bug);
+    fn new(member: u64, begin: Begin, plan: &Plan, recorder: &Recorder, bug: Option<Bug>) -> Self {
+        let disk = Disk::new(Duration::from_millis(plan.disk_ms), recorder, bug);
         Self { member, begin, disk, shelf: SnapshotShelf::default() }
     }
 }
@@ -76,7 +76,7 @@ impl Computer {
         bug: Option<Bug>,
     ) -> Self {
         let begin = if number == 0 { Begin::Found } else { Begin::Join };
-        let parts = Arc::new(Mutex::new(Parts::new(number as u64 + 1, begin, &plan, bug)));
+        let parts = Arc::new(Mutex::new(Parts::new(number as u64 + 1, begin, &plan, &recorder, bug)));
         let clock = Arc::new(VirtualClock { began: Instant::now(), ahead_ms: AtomicI64::new(0) });
         Self {
             number,
@@ -123,7 +123,7 @@ impl Computer {
 
     /// Ends its member with its disk for good; another one that knows nothing starts in its place.
     pub fn replace(&self, member: u64) {
-        let parts = Parts::new(member, Begin::Join, &self.plan, self.bug);
+        let parts = Parts::new(member, Begin::Join, &self.plan, &self.recorder, self.bug);
         let old = std::mem::replace(&mut *self.parts(), parts);
         self.network.leave(old.member);
         self.running.send_replace(None);
@@ -162,7 +162,7 @@ impl Computer {
     async fn open(&self, start: u64, parts: &Parts, power: &CancellationToken) -> Result<Store, OpenError> {
         let seams = self.seams(&self.seed.named("seams", start));
         let peering = (self.plan.members > 1).then(|| Peering {
-            cluster: "sim".into(),
+            cluster: CLUSTER.into(),
             address: address(parts.member).into(),
             transport: Arc::new(self.network.port(self.number, power.clone())),
             begin: parts.begin,

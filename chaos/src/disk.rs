@@ -10,12 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bugs::Bug;
 use crate::forgery;
+use crate::tally::{DISKS, TIMES};
+use crate::trace::Recorder;
 
 /// The disk. Clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Disk {
     faulty: FaultyDisk,
     knobs: Arc<Mutex<Knobs>>,
+    recorder: Recorder,
     bug: Option<Bug>,
 }
 
@@ -31,11 +34,12 @@ struct Knobs {
 
 impl Disk {
     /// An empty disk, without power.
-    pub fn new(pause: Duration, bug: Option<Bug>) -> Self {
+    pub fn new(pause: Duration, recorder: &Recorder, bug: Option<Bug>) -> Self {
         let power = CancellationToken::new();
         power.cancel();
         let knobs = Knobs { power, pause, cut_in_commit: None, failed_once: false };
-        Self { faulty: FaultyDisk::default(), knobs: Arc::new(Mutex::new(knobs)), bug }
+        let knobs = Arc::new(Mutex::new(knobs));
+        Self { faulty: FaultyDisk::default(), knobs, recorder: recorder.clone(), bug }
     }
 
     /// Switches the power on. The token is cancelled when it goes.
@@ -101,6 +105,10 @@ impl Disk {
         Ok(Box::new(Backend { disk: self.clone(), inner: open(&self.faulty), power: power.clone() }))
     }
 
+    fn count(&self, what: &'static str) {
+        self.recorder.count(DISKS, what, TIMES);
+    }
+
     fn knobs(&self) -> MutexGuard<'_, Knobs> {
         self.knobs.lock().expect("no panic while the lock is held")
     }
@@ -125,16 +133,23 @@ impl LogBackend for Backend {
         let Some(torn) = cut else {
             let committed = self.inner.commit(ops);
             self.disk.knobs().failed_once |= committed.is_err();
+            self.disk.count(match &committed {
+                Ok(()) => "committed",
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => "no space",
+                Err(_) => "sync failed",
+            });
             return committed;
         };
         self.disk.fail_sync();
         let committed = self.inner.commit(ops);
         self.disk.cut(torn);
+        self.disk.count(if torn == 0 { "cut by the power, whole" } else { "cut by the power, torn" });
         committed
     }
 
     fn load(&mut self) -> io::Result<Recovered> {
         let mut recovered = self.inner.load()?;
+        self.disk.count("log read");
         if self.disk.bug == Some(Bug::ReplayUnguarded) {
             recovered.records = recovered.records.into_iter().map(forgery::unguarded).collect();
         }

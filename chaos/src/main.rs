@@ -1,5 +1,6 @@
 //! `chaos sim`: runs seeds and says which failed.
 
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -7,8 +8,13 @@ use std::time::Instant;
 use anyhow::Context as _;
 use chaos::bugs::Bug;
 use chaos::sim::{self, Run};
+use chaos::tally::Tally;
 use chaos::trace;
 use clap::{Parser, Subcommand};
+
+/// A run is many small allocations, and most of them die young.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Events printed of a run that failed.
 const TAIL: usize = 60;
@@ -34,6 +40,9 @@ enum Verb {
         /// Puts a bug in on purpose, to see a check fire.
         #[arg(long, value_enum)]
         bug: Option<Bug>,
+        /// Seeds at a time; as many as there are processors if it is left out. Changes no run.
+        #[arg(long)]
+        jobs: Option<NonZeroUsize>,
     },
 }
 
@@ -45,15 +54,22 @@ fn seeds(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
 }
 
 fn main() -> ExitCode {
-    let Verb::Sim { seeds, trace, bug } = Arguments::parse().verb;
-    simulate(seeds, trace, bug)
+    let Verb::Sim { seeds, trace, bug, jobs } = Arguments::parse().verb;
+    simulate(seeds, trace, bug, jobs)
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this program is for")]
-fn simulate(seeds: RangeInclusive<u64>, trace: bool, bug: Option<Bug>) -> ExitCode {
+fn simulate(
+    seeds: RangeInclusive<u64>,
+    trace: bool,
+    bug: Option<Bug>,
+    jobs: Option<NonZeroUsize>,
+) -> ExitCode {
     let began = Instant::now();
     let (mut passed, mut failed) = (0_u64, 0_u64);
-    sim::run_all(seeds, bug, |run| {
+    let mut tally = Tally::default();
+    sim::run_all(seeds, bug, jobs, |run| {
+        tally.merge(&run.tally);
         if run.passed() {
             passed += 1;
         } else {
@@ -61,6 +77,7 @@ fn simulate(seeds: RangeInclusive<u64>, trace: bool, bug: Option<Bug>) -> ExitCo
         }
         print!("{}", report(&run, trace));
     });
+    print!("{tally}");
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     println!("{:.0} seeds a minute", (passed + failed) as f64 / minutes);
     println!("{passed} passed, {failed} failed");

@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::computer::Computer;
 use crate::network::Condition;
 use crate::plan::{Fault, Plan, Shape};
+use crate::tally::{FAULTS, INSTALLED, SKIPPED};
 use crate::trace::{Effect, Event, Recorder};
 
 /// Carries out the plan's faults, then heals what is left of them.
@@ -17,6 +18,7 @@ pub async fn storm(cluster: &Cluster, plan: &Plan, recorder: &Recorder) {
         sleep_until(began + Duration::from_millis(*at_ms)).await;
         let installed = install(cluster, *fault, plan);
         let effect = if installed { Effect::Installed } else { Effect::Skipped };
+        recorder.count(FAULTS, fault.name(), if installed { INSTALLED } else { SKIPPED });
         recorder.record(Event::Fault { fault: format!("{fault:?}"), effect });
         tell_states(cluster, recorder);
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use raft_store::peers::{PeerReply, PeerRequest, Transport, Unreached};
+use raft_store::peers::{PeerReply, PeerRequest, Transport, Unreached, message};
 use raft_store::{MemberId, Store};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -19,12 +19,26 @@ use tokio_util::sync::CancellationToken;
 use crate::bugs::Bug;
 use crate::forgery;
 use crate::seed::Stream;
+use crate::tally::{ANSWERED, CUT_OFF, LOST, MESSAGES, REPLY_LOST, RESET, SENT, TWICE};
+use crate::trace::Recorder;
+
+/// The name of the cluster.
+pub const CLUSTER: &str = "sim";
 
 /// After so much silence a connection counts as broken.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
 
 /// Of a hundred messages, those that others overtake though nothing is wrong.
 const LATE_PERCENT: u64 = 4;
+
+/// A snapshot is sent so rarely that what is wrong now and then would hardly ever meet one: while things go wrong, so many of
+/// a hundred are lost, arrive twice, or are slow enough that something else happens on the way.
+const SNAPSHOT_LOST_PERCENT: u64 = 12;
+const SNAPSHOT_TWICE_PERCENT: u64 = 20;
+const SNAPSHOT_SLOW_PERCENT: u64 = 30;
+
+/// How slow.
+const SNAPSHOT_SLOW_MS: u64 = 500;
 
 /// How late they are.
 const LATE_MS: u64 = 60;
@@ -58,6 +72,7 @@ pub enum Condition {
 #[derive(Clone)]
 pub struct Network {
     wires: Arc<Mutex<Wires>>,
+    recorder: Recorder,
     bug: Option<Bug>,
 }
 
@@ -68,6 +83,8 @@ struct Wires {
     nodes: BTreeMap<u64, Node>,
     conditions: BTreeMap<u64, Vec<Condition>>,
     installed: u64,
+    /// Until [`Network::heal`].
+    is_rough: bool,
 }
 
 #[derive(Clone)]
@@ -104,10 +121,10 @@ pub struct Port {
 
 impl Network {
     /// A network in order, with nobody on it.
-    pub fn new(seed: &Stream, network_ms: u64, bug: Option<Bug>) -> Self {
+    pub fn new(seed: &Stream, network_ms: u64, recorder: &Recorder, bug: Option<Bug>) -> Self {
         let (draw, nodes, conditions) = (seed.named("network", 0), BTreeMap::new(), BTreeMap::new());
-        let wires = Wires { draw, network_ms, nodes, conditions, installed: 0 };
-        Self { wires: Arc::new(Mutex::new(wires)), bug }
+        let wires = Wires { draw, network_ms, nodes, conditions, installed: 0, is_rough: true };
+        Self { wires: Arc::new(Mutex::new(wires)), recorder: recorder.clone(), bug }
     }
 
     /// A computer's end, for as long as it has power.
@@ -141,7 +158,25 @@ impl Network {
 
     /// Ends everything that is wrong.
     pub fn heal(&self) {
-        self.wires().conditions.clear();
+        let mut wires = self.wires();
+        wires.conditions.clear();
+        wires.is_rough = false;
+    }
+
+    /// What a member hears that asks another one to admit it.
+    pub async fn ask_to_admit(&self, member: u64, address: String, whom: u64) -> &'static str {
+        let Some(node) = self.wires().nodes.get(&member).cloned() else { return "off" };
+        let envelope = message::Envelope { cluster: CLUSTER.into(), from: member, to: whom };
+        let newcomer = raft_store::peers::Member { id: member, address };
+        let request = message::AdmitRequest { envelope: Some(envelope), member: Some(newcomer) };
+        let port = self.port(node.computer, node.power.clone());
+        let asking = port.call(MemberId(whom), "", PeerRequest::Admit(request));
+        match node.power.run_until_cancelled(asking).await {
+            None => "power",
+            Some(Ok(PeerReply::Admit(reply))) if reply.admitted => "done",
+            Some(Ok(_)) => "not admitted",
+            Some(Err(_)) => "unknown",
+        }
     }
 
     fn wires(&self) -> MutexGuard<'_, Wires> {
@@ -154,7 +189,7 @@ impl Wires {
         self.conditions.values().flatten().copied()
     }
 
-    fn fate(&mut self, from: usize, to: u64) -> Fate {
+    fn fate(&mut self, from: usize, to: u64, is_snapshot: bool) -> Fate {
         let to = self.nodes.get(&to).map_or(from, |node| node.computer);
         let (mut slow_ms, mut lossy, mut doubling) = (0, 0, 0);
         for condition in self.conditions() {
@@ -165,6 +200,13 @@ impl Wires {
                 Condition::Lossy(percent) => lossy = lossy.max(percent),
                 Condition::Doubling(percent) => doubling = doubling.max(percent),
                 Condition::Slow { .. } | Condition::Cut { .. } => {}
+            }
+        }
+        if is_snapshot && self.is_rough {
+            lossy = lossy.max(SNAPSHOT_LOST_PERCENT);
+            doubling = doubling.max(SNAPSHOT_TWICE_PERCENT);
+            if self.draw.percent(SNAPSHOT_SLOW_PERCENT) {
+                slow_ms = slow_ms.max(SNAPSHOT_SLOW_MS);
             }
         }
         let mut way = || {
@@ -226,21 +268,34 @@ impl Transport for Port {
 
 type Reply = oneshot::Sender<Result<PeerReply, Unreached>>;
 
+/// An answer, or an error that the sender is told of, or nothing.
+type Heard = Option<Result<PeerReply, Unreached>>;
+
 impl Port {
     /// Brings a request there and its reply back. Dropping the reply's way is silence.
     async fn carry(self, to: u64, request: PeerRequest, reply: Reply) {
-        let fate = self.network.wires().fate(self.computer, to);
+        let kind = kind(&request);
+        let is_snapshot = matches!(request, PeerRequest::Snapshot(..));
+        let fate = self.network.wires().fate(self.computer, to, is_snapshot);
+        self.count(kind, SENT);
         if let Some(after) = fate.again_after {
             let (port, request) = (self.clone(), request.clone());
             tokio::spawn(async move {
                 sleep(fate.there + after).await;
                 // Nobody hears the second reply.
-                let _ = port.deliver(to, request).await;
+                if let Some(Ok(_)) = port.deliver(to, request).await {
+                    port.count(kind, TWICE);
+                }
             });
         }
         let invented = forgery::append_reply(self.network.bug, &request);
         sleep(fate.there).await;
-        let delivered = if fate.is_lost { None } else { self.deliver(to, request).await };
+        let delivered = if fate.is_lost {
+            self.count(kind, LOST);
+            None
+        } else {
+            self.deliver(to, request).await
+        };
         let answer = match (delivered, invented) {
             (None | Some(Err(_)), Some(invented)) => Ok(invented),
             (Some(answer), _) => answer,
@@ -248,42 +303,81 @@ impl Port {
         };
         sleep(fate.back).await;
         if fate.is_reply_lost && answer.is_ok() {
+            self.count(kind, REPLY_LOST);
             return;
+        }
+        if answer.is_ok() {
+            self.count(kind, ANSWERED);
         }
         // The caller may have given up.
         let _ = reply.send(answer);
     }
 
     /// The answer of a member, `None` if nothing is heard.
-    async fn deliver(&self, to: u64, request: PeerRequest) -> Option<Result<PeerReply, Unreached>> {
+    async fn deliver(&self, to: u64, request: PeerRequest) -> Heard {
+        let kind = kind(&request);
         let (node, wire) = {
             let wires = self.network.wires();
             let Some(node) = wires.nodes.get(&to).cloned() else {
+                self.count(kind, CUT_OFF);
                 return Some(Err(unreached("nobody listens", false)));
             };
             let wire = wires.wire(self.computer, node.computer);
             (node, wire)
         };
-        match wire {
-            Wire::Open if !node.power.is_cancelled() => {}
-            Wire::Open | Wire::Swallows => return None,
-            Wire::Refuses => return Some(Err(unreached("no route", false))),
+        if let Some(error) = self.cut_off(kind, wire, "no route", false) {
+            return error;
+        }
+        if node.power.is_cancelled() {
+            self.count(kind, CUT_OFF);
+            return None;
         }
         let request = forgery::request(self.network.bug, request);
         let answer = tokio::select! {
             biased;
-            () = node.power.cancelled() => return Some(Err(unreached("reset", true))),
-            answer = node.store.answer(request) => answer,
+            () = node.power.cancelled() => None,
+            answer = node.store.answer(request) => Some(answer),
         };
-        if node.power.is_cancelled() {
+        let Some(answer) = answer.filter(|_| !node.power.is_cancelled()) else {
+            self.count(kind, RESET);
             return Some(Err(unreached("reset", true)));
-        }
-        match self.network.wires().wire(node.computer, self.computer) {
-            Wire::Open => {}
-            Wire::Swallows => return None,
-            Wire::Refuses => return Some(Err(unreached("reset", true))),
+        };
+        let wire = self.network.wires().wire(node.computer, self.computer);
+        if let Some(error) = self.cut_off(kind, wire, "reset", true) {
+            return error;
         }
         Some(answer.map_err(|refused| unreached(&refused.to_string(), false)))
+    }
+
+    /// What is heard of a message on a wire that is not open.
+    fn cut_off(&self, kind: &'static str, wire: Wire, reason: &str, may_have_arrived: bool) -> Option<Heard> {
+        if wire != Wire::Open {
+            self.count(kind, CUT_OFF);
+        }
+        match wire {
+            Wire::Open => None,
+            Wire::Swallows => Some(None),
+            Wire::Refuses => Some(Some(Err(unreached(reason, may_have_arrived)))),
+        }
+    }
+
+    fn count(&self, kind: &'static str, column: &'static str) {
+        self.network.recorder.count(MESSAGES, kind, column);
+    }
+}
+
+/// What a request is counted as.
+fn kind(request: &PeerRequest) -> &'static str {
+    match request {
+        PeerRequest::Append(append) if append.entries.is_empty() => "heartbeat",
+        PeerRequest::Append(_) => "append",
+        PeerRequest::Vote(_) => "vote",
+        PeerRequest::PreVote(_) => "pre-vote",
+        PeerRequest::Snapshot(..) => "snapshot",
+        PeerRequest::Transfer(_) => "transfer",
+        PeerRequest::ReadIndex(_) => "read index",
+        PeerRequest::Propose(_) => "propose",
+        PeerRequest::Admit(_) => "admit",
     }
 }
 

@@ -145,6 +145,38 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// What it is counted as.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cut { of: Target::All, .. } => "power of all",
+            Self::Cut { .. } => "power",
+            Self::CutInCommit { .. } => "power, in a commit",
+            Self::Fill { .. } => "disk full",
+            Self::InputOutput { .. } => "disk error",
+            Self::Slow { .. } => "disk slow",
+            Self::Restart { .. } => "restart",
+            Self::ClockJump { by_ms, .. } if *by_ms < 0 => "clock set back",
+            Self::ClockJump { .. } => "clock set forward",
+            Self::Partition { shape, .. } => match shape {
+                Shape::Alone(_) => "partition: one alone",
+                Shape::Deaf(_) => "partition: one deaf",
+                Shape::Mute(_) => "partition: one mute",
+                Shape::Bridge(_) => "partition: a bridge",
+                Shape::OneWay { .. } => "partition: one way",
+                Shape::Islands => "partition: islands",
+            },
+            Self::Lose { .. } => "messages lost",
+            Self::Double { .. } => "messages twice",
+            Self::SlowLink { .. } => "messages slow",
+            Self::Transfer => "leadership handed over",
+            Self::Replace { is_removed_first: true, .. } => "disk lost, old member first",
+            Self::Replace { .. } => "disk lost, new member first",
+            Self::Retire { .. } => "member retired",
+        }
+    }
+}
+
 /// A run.
 #[derive(Debug, Clone)]
 pub struct Plan {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use crate::cluster::Cluster;
 use crate::nemesis;
 use crate::plan::Plan;
 use crate::seed::Stream;
+use crate::tally::Tally;
 use crate::trace::{Event, Recorder, Timed};
 use crate::watcher::{Habit, Watcher};
 use crate::words::{Action, Answer, RESOURCES, Scope};
@@ -49,6 +51,8 @@ pub struct Run {
     pub trace: Vec<Timed>,
     /// What should not have.
     pub violations: Vec<Violation>,
+    /// How often what happened.
+    pub tally: Tally,
 }
 
 impl Run {
@@ -69,20 +73,28 @@ pub fn run(seed: u64, bug: Option<Bug>) -> Run {
         .build()
         .expect("a runtime without threads and I/O");
     let plan = Arc::new(Plan::of(&stream));
-    let trace = runtime.block_on(play(stream, plan.clone(), bug));
+    let (trace, mut tally) = runtime.block_on(play(stream, plan.clone(), bug));
     drop(runtime);
-    let mut violations = check::all(&trace, &plan);
+    tally.read(&trace);
+    let mut violations = check::all(&trace, &plan, &mut tally);
     let panics = PANICS.take();
     violations.extend(panics.into_iter().map(|text| Violation { promise: "no panic", at: None, text }));
-    Run { seed, trace, violations }
+    Run { seed, trace, violations, tally }
 }
 
-/// Runs seeds, as many at a time as there are processors, and hands the runs over in order.
-pub fn run_all(seeds: RangeInclusive<u64>, bug: Option<Bug>, mut take: impl FnMut(Run)) {
+/// Runs seeds, so many at a time or as many as there are processors, and hands the runs over in order. Each runs on one
+/// thread with nothing shared: how many there are changes none.
+pub fn run_all(
+    seeds: RangeInclusive<u64>,
+    bug: Option<Bug>,
+    jobs: Option<NonZeroUsize>,
+    mut take: impl FnMut(Run),
+) {
+    let jobs = jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let next = AtomicU64::new(*seeds.start());
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..jobs.get() {
             let (sender, next, last) = (sender.clone(), &next, *seeds.end());
             scope.spawn(move || {
                 let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
@@ -104,7 +116,7 @@ pub fn run_all(seeds: RangeInclusive<u64>, bug: Option<Bug>, mut take: impl FnMu
     });
 }
 
-async fn play(seed: Stream, plan: Arc<Plan>, bug: Option<Bug>) -> Vec<Timed> {
+async fn play(seed: Stream, plan: Arc<Plan>, bug: Option<Bug>) -> (Vec<Timed>, Tally) {
     let recorder = Recorder::begin();
     let cluster = Cluster::new(&recorder, &plan, &seed, bug);
     cluster.start();
@@ -130,7 +142,7 @@ async fn play(seed: Stream, plan: Arc<Plan>, bug: Option<Bug>) -> Vec<Timed> {
         nemesis::tell_states(&cluster, &recorder);
     }
     recorder.record(Event::Over);
-    recorder.events()
+    recorder.take()
 }
 
 /// Starts one diligent watcher a resource, and the fickle ones.
@@ -221,7 +233,7 @@ fn agree(cluster: &Cluster) -> bool {
     let is_alone = states.len() == 1;
     states[0].is_some()
         && states.windows(2).all(|pair| pair[0] == pair[1])
-        && (is_alone || cluster.is_complete())
+        && (is_alone || cluster.is_settled())
 }
 
 thread_local! {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
+use crate::tally::Tally;
 use crate::words::{Action, Answer, Scope, Seen};
 
 /// Something that happened, as one outside of the store sees it.
@@ -159,17 +160,18 @@ pub struct Timed {
     pub event: Event,
 }
 
-/// Writes the trace. Clones write the same one.
+/// Writes the trace and counts. Clones write the same one.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     began: Instant,
     events: Arc<Mutex<Vec<Timed>>>,
+    tally: Arc<Mutex<Tally>>,
 }
 
 impl Recorder {
     /// An empty trace that begins now.
     pub fn begin() -> Self {
-        Self { began: Instant::now(), events: Arc::default() }
+        Self { began: Instant::now(), events: Arc::default(), tally: Arc::default() }
     }
 
     /// Adds an event.
@@ -178,9 +180,16 @@ impl Recorder {
         self.events.lock().expect("no panic while the lock is held").push(Timed { at_ms, event });
     }
 
-    /// The trace so far.
-    pub fn events(&self) -> Vec<Timed> {
-        self.events.lock().expect("no panic while the lock is held").clone()
+    /// Counts something, see [`crate::tally`].
+    pub fn count(&self, table: &'static str, row: &'static str, column: &'static str) {
+        self.tally.lock().expect("no panic while the lock is held").add(table, row, column, 1);
+    }
+
+    /// The trace so far, and the counts. What is recorded from now on is not kept.
+    pub fn take(&self) -> (Vec<Timed>, Tally) {
+        let events = std::mem::take(&mut *self.events.lock().expect("no panic while the lock is held"));
+        let tally = std::mem::take(&mut *self.tally.lock().expect("no panic while the lock is held"));
+        (events, tally)
     }
 }
 

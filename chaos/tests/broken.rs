@@ -10,7 +10,7 @@ const fn seed(bug: Bug) -> u64 {
     match bug {
         Bug::UnknownRepeated | Bug::FollowerReadsStale => 2,
         Bug::ReadsNeedDisk => 4,
-        Bug::SnapshotForgets => 5,
+        Bug::SnapshotForgets => 7,
         Bug::VisibleBeforeCommit => 9,
         _ => 1,
     }

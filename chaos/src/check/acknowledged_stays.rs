@@ -23,10 +23,12 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
             }
             for (step, revision) in write.steps.iter().zip(*first..) {
                 let place = step.place();
+                if place.resource != resource {
+                    continue;
+                }
+                evidence.looks();
                 let found = items.iter().find(|(at, _)| at == place).map(|(_, version)| *version);
-                if place.resource == resource
-                    && !stays(timeline, place, matches!(step, Step::Delete(_)), revision, found)
-                {
+                if !stays(timeline, place, matches!(step, Step::Delete(_)), revision, found) {
                     let found = found.map_or("nothing".into(), |found| found.to_string());
                     let text =
                         format!("#{} wrote {place} at {revision}, in the end there is {found}", call.number);

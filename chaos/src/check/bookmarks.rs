@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 
 use super::watches::{Said, Segment};
-use super::{Evidence, Finding, Timeline};
+use super::{Evidence, Finding};
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
-    evidence.segments.iter().flat_map(|segment| told(&evidence.timeline, segment)).collect()
+    evidence.segments.iter().flat_map(|segment| told(evidence, segment)).collect()
 }
 
-fn told(timeline: &Timeline, segment: &Segment) -> Vec<Finding> {
+fn told(evidence: &Evidence<'_>, segment: &Segment) -> Vec<Finding> {
+    let timeline = &evidence.timeline;
     let mut findings = Vec::new();
     let mut delivered = BTreeSet::new();
     let mut told = segment.after;
@@ -27,6 +28,7 @@ fn told(timeline: &Timeline, segment: &Segment) -> Vec<Finding> {
                 findings.push((*index, format!("{} said {told}, then {revision}", segment.name())));
             }
             Said::Progress(revision) => {
+                evidence.looks();
                 let missing =
                     timeline.facts.range(told + 1..=(*revision).max(told + 1)).find(|(at, fact)| {
                         let due = **at <= *revision && !delivered.contains(*at);

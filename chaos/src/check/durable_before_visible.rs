@@ -4,11 +4,11 @@
 //! So whatever anybody was told of is there after the power cuts at the end, unless somebody wrote over it.
 //! A sole member never even boots at a revision below one that was seen.
 
-use super::{Evidence, Finding, Timeline, acknowledged_stays};
+use super::{Evidence, Finding, acknowledged_stays};
 use crate::trace::Event;
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
-    let mut findings = gone(&evidence.timeline);
+    let mut findings = gone(evidence);
     if evidence.is_sole() {
         findings.extend(forgotten_at_boot(evidence));
     }
@@ -17,7 +17,10 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
 
 fn forgotten_at_boot(evidence: &Evidence<'_>) -> Vec<Finding> {
     let boots = evidence.trace.iter().enumerate().filter_map(|(index, timed)| match timed.event {
-        Event::Booted { revision, .. } => Some((index, revision)),
+        Event::Booted { revision, .. } => {
+            evidence.looks();
+            Some((index, revision))
+        }
         _ => None,
     });
     let lost = boots.filter_map(|(index, revision)| {
@@ -28,7 +31,8 @@ fn forgotten_at_boot(evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 /// What was seen, by a reader or a watcher, and is not there in the end.
-fn gone(timeline: &Timeline) -> Vec<Finding> {
+fn gone(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let timeline = &evidence.timeline;
     let mut findings = Vec::new();
     let lists = acknowledged_stays::last_lists(timeline);
     for (revision, fact) in &timeline.facts {
@@ -36,6 +40,7 @@ fn gone(timeline: &Timeline) -> Vec<Finding> {
         else {
             continue;
         };
+        evidence.looks();
         let found = items.iter().find(|(place, _)| *place == fact.place).map(|(_, version)| *version);
         if !acknowledged_stays::stays(timeline, &fact.place, fact.deleted, *revision, found) {
             let found = found.map_or("nothing".into(), |found| found.to_string());

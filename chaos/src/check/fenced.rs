@@ -18,6 +18,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let (mut leaders, mut last) = (BTreeMap::new(), BTreeMap::new());
     for (index, timed) in evidence.trace.iter().enumerate() {
         let Event::Leads { computer, term } = timed.event else { continue };
+        evidence.looks();
         if let Some(before) = last.insert(computer, term).filter(|before| *before >= term) {
             findings.push((index, format!("computer {computer} leads in term {term} after {before}")));
         }
@@ -26,12 +27,13 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
         }
         terms.push((index, term));
     }
-    findings.extend(evidence.timeline.calls.values().filter_map(|call| fenced(&terms, call)));
+    findings.extend(evidence.timeline.calls.values().filter_map(|call| fenced(evidence, &terms, call)));
     findings
 }
 
-fn fenced(terms: &[Leads], call: &Call) -> Option<Finding> {
+fn fenced(evidence: &Evidence<'_>, terms: &[Leads], call: &Call) -> Option<Finding> {
     let (fence, (index, answer)) = (call.write()?.fence?, call.answer.as_ref()?);
+    evidence.looks();
     let possible = possible(terms, call.called, *index);
     match answer {
         Answer::Applied { .. } if possible.iter().all(|term| *term != fence) => {

@@ -45,6 +45,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
             }
             _ => continue,
         };
+        evidence.looks();
         if asked >= oldest {
             findings.push((index, format!("{asked} is refused, the oldest is {oldest}")));
         }

@@ -1,17 +1,19 @@
 //! Linearizable reads: a read shows every write that was seen by anybody before it began, and for each
 //! object the version that was there at the view's revision.
 
-use super::{Call, Evidence, Finding, Timeline};
+use super::{Call, Evidence, Finding};
 use crate::words::{Action, Answer, Place};
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
-    evidence.timeline.calls.values().flat_map(|call| read(&evidence.timeline, call)).collect()
+    evidence.timeline.calls.values().flat_map(|call| read(evidence, call)).collect()
 }
 
-fn read(timeline: &Timeline, call: &Call) -> Vec<Finding> {
+fn read(evidence: &Evidence<'_>, call: &Call) -> Vec<Finding> {
+    let timeline = &evidence.timeline;
     let Some((index, answer)) = &call.answer else { return Vec::new() };
     let mut findings = Vec::new();
     let mut old = |at: u64| {
+        evidence.looks();
         let seen = timeline.observed_before(call.called);
         if at < seen {
             findings.push((*index, format!("#{} reads at {at}, {seen} was seen before it", call.number)));

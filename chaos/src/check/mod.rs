@@ -21,6 +21,7 @@ mod unknown_is_said;
 mod watch_loses_nothing;
 mod watches;
 
+use std::cell::Cell;
 use std::fmt;
 
 pub use timeline::{Call, Fact, Known, Timeline};
@@ -28,6 +29,7 @@ pub use timeline::{Call, Fact, Known, Timeline};
 use watches::{Segment, segments};
 
 use crate::plan::Plan;
+use crate::tally::{CHECKS as TABLE, LOOKED_AT, Tally};
 use crate::trace::Timed;
 
 /// Something that should not have happened.
@@ -58,9 +60,16 @@ struct Evidence<'a> {
     plan: &'a Plan,
     /// Every watch, with what it said.
     segments: Vec<Segment>,
+    /// What the check has judged.
+    looked_at: Cell<u64>,
 }
 
 impl Evidence<'_> {
+    /// Counts what a check judges: one that never finds anything to judge finds nothing wrong either.
+    fn looks(&self) {
+        self.looked_at.set(self.looked_at.get() + 1);
+    }
+
     /// Whether there is one member only, which can answer alone.
     fn is_sole(&self) -> bool {
         self.plan.members == 1
@@ -87,13 +96,20 @@ const CHECKS: [(&str, Check); 15] = [
     ("recovers by itself", recovers_by_itself::check),
 ];
 
+/// The promises that are judged.
+pub fn promises() -> impl Iterator<Item = &'static str> {
+    CHECKS.iter().map(|(promise, _)| *promise)
+}
+
 /// Judges a trace.
-pub fn all(trace: &[Timed], plan: &Plan) -> Vec<Violation> {
-    let evidence = Evidence { trace, timeline: Timeline::of(trace), plan, segments: segments(trace) };
-    let found = |(promise, check): &(&'static str, Check)| {
-        let promise = *promise;
-        let violation = move |(at, text)| Violation { promise, at: Some(at), text };
-        check(&evidence).into_iter().map(violation).collect::<Vec<_>>()
-    };
-    CHECKS.iter().flat_map(found).collect()
+pub fn all(trace: &[Timed], plan: &Plan, tally: &mut Tally) -> Vec<Violation> {
+    let (timeline, segments) = (Timeline::of(trace), segments(trace));
+    let evidence = Evidence { trace, timeline, plan, segments, looked_at: Cell::new(0) };
+    let mut violations = Vec::new();
+    for (promise, check) in &CHECKS {
+        let findings = check(&evidence).into_iter();
+        violations.extend(findings.map(|(at, text)| Violation { promise, at: Some(at), text }));
+        tally.add(TABLE, promise, LOOKED_AT, evidence.looked_at.take());
+    }
+    violations
 }

@@ -14,6 +14,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
         .filter(|(first, last)| first < last)
         .collect();
     let cut = |index: usize, revision: u64, what: &str| {
+        evidence.looks();
         let range = ranges.iter().find(|(first, last)| *first <= revision && revision < *last);
         range.map(|(first, last)| (index, format!("{what} {revision} lies inside {first}..{last}")))
     };

@@ -1,22 +1,23 @@
 //! *one revision per change*: each change has a revision of its own, without gaps, growing in real time;
 //! a transaction is a contiguous range. Across restarts too.
 
-use super::{Call, Evidence, Finding, Timeline};
+use super::{Call, Evidence, Finding};
 use crate::words::{Answer, RESOURCES, Scope};
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let timeline = &evidence.timeline;
     let mut findings = timeline.conflicts.clone();
-    findings.extend(timeline.calls.values().filter_map(|call| acknowledged(timeline, call)));
+    findings.extend(timeline.calls.values().filter_map(|call| acknowledged(evidence, call)));
     findings.extend(gaps(evidence));
     findings
 }
 
-fn acknowledged(timeline: &Timeline, call: &Call) -> Option<Finding> {
+fn acknowledged(evidence: &Evidence<'_>, call: &Call) -> Option<Finding> {
     let (write, (index, answer)) = (call.write()?, call.answer.as_ref()?);
     let Answer::Applied { first, last, versions } = answer else { return None };
     let (number, steps) = (call.number, write.steps.len() as u64);
-    let before = timeline.observed_before(call.called);
+    evidence.looks();
+    let before = evidence.timeline.observed_before(call.called);
     if *first <= before {
         return Some((*index, format!("#{number} has revision {first}, {before} was seen before it")));
     }

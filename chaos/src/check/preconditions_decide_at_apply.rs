@@ -13,10 +13,12 @@ fn decided(evidence: &Evidence<'_>, call: &Call) -> Option<Finding> {
     let write = call.write()?;
     let end = call.answer.as_ref().map_or(call.called, |(index, _)| *index);
     if let Some((_, Answer::Refused { guard })) = &call.answer {
+        evidence.looks();
         return wrongly_refused(timeline, call, write, end, *guard).map(|text| (end, text));
     }
     // Applied for certain, whether its client was told or not.
     let before = timeline.range(call)?.0.checked_sub(1)?;
+    evidence.looks();
     let broken = write.guards.iter().find(|guard| holds(timeline, guard, before) == Some(false));
     if let Some(guard) = broken {
         return Some((end, format!("#{} was applied at {before}, `{guard}` did not hold", call.number)));

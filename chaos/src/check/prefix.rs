@@ -8,6 +8,10 @@ use crate::trace::Event;
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let damaged = evidence.trace.iter().enumerate().filter_map(|(index, timed)| match &timed.event {
+        Event::Booted { .. } => {
+            evidence.looks();
+            None
+        }
         Event::BootFailed { why, .. } if why == "damaged" => Some((index, "the log is damaged".to_owned())),
         _ => None,
     });

@@ -14,7 +14,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
         .calls
         .values()
         .filter(|call| matches!(call.action, Action::Read(_) | Action::List(_) | Action::ListAt(..)));
-    let failed = reads.filter_map(|call| match call.answer.as_ref()? {
+    let failed = reads.inspect(|_| evidence.looks()).filter_map(|call| match call.answer.as_ref()? {
         (index, Answer::Failed(why)) if !["power", "stopped"].contains(why) => {
             Some((*index, format!("#{} is not answered: {why}", call.number)))
         }

@@ -6,6 +6,10 @@ use crate::trace::Event;
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let overdue = evidence.trace.iter().enumerate().filter_map(|(index, timed)| match &timed.event {
+        Event::Calm => {
+            evidence.looks();
+            None
+        }
         Event::Overdue(what) => Some((index, what.clone())),
         _ => None,
     });

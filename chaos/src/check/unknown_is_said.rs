@@ -8,7 +8,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let timeline = &evidence.timeline;
     let writes = timeline.calls.values().filter_map(|call| Some((call, call.write()?)));
     let mut findings: Vec<Finding> =
-        writes.flat_map(|(call, write)| resolved(timeline, call, write)).collect();
+        writes.flat_map(|(call, write)| resolved(evidence, call, write)).collect();
     let deletions = timeline.facts.iter().filter(|(_, fact)| fact.deleted);
     let unexplained = deletions.filter(|(revision, fact)| !explained(timeline, **revision, fact));
     findings.extend(
@@ -18,7 +18,11 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     findings
 }
 
-fn resolved(timeline: &Timeline, call: &Call, write: &Write) -> Vec<Finding> {
+fn resolved(evidence: &Evidence<'_>, call: &Call, write: &Write) -> Vec<Finding> {
+    let timeline = &evidence.timeline;
+    if !matches!(call.answer, Some((_, Answer::Applied { .. }))) {
+        evidence.looks();
+    }
     let mut findings = Vec::new();
     let end = call.answer.as_ref().map_or(call.called, |(index, _)| *index);
     let Some((first, last)) = timeline.range(call) else { return findings };

@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 
 use super::watches::{Said, Segment};
-use super::{Evidence, Finding, Timeline};
+use super::{Evidence, Finding};
 use crate::words::Seen;
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
-    evidence.segments.iter().flat_map(|segment| watched(&evidence.timeline, segment)).collect()
+    evidence.segments.iter().flat_map(|segment| watched(evidence, segment)).collect()
 }
 
-fn watched(timeline: &Timeline, segment: &Segment) -> Vec<Finding> {
+fn watched(evidence: &Evidence<'_>, segment: &Segment) -> Vec<Finding> {
+    let timeline = &evidence.timeline;
     let mut findings = Vec::new();
     let (mut last, mut end) = (segment.after, 0);
     let mut delivered = BTreeSet::new();
@@ -19,6 +20,7 @@ fn watched(timeline: &Timeline, segment: &Segment) -> Vec<Finding> {
         let Said::Changes(changes) = said else { continue };
         end = *index;
         for seen in changes {
+            evidence.looks();
             if seen.revision <= last {
                 let text = format!("{} delivers {} after {last}", segment.name(), seen.revision);
                 findings.push((*index, text));
