@@ -12,7 +12,7 @@ use proto::store as stored;
 use super::convert;
 use super::member::Member;
 use super::snapshot::Snapshot;
-use super::types::{SnapshotMeta, TypeConfig};
+use super::types::{SnapshotMeta, TypeConfig, Vote};
 use crate::peers::{PeerReply, PeerRequest, Refused};
 
 impl Member {
@@ -29,12 +29,7 @@ impl Member {
                 Ok(PeerReply::Vote(vote_reply(&answer)))
             }
             PeerRequest::Snapshot(offer, body) => {
-                let vote = convert::read_vote(offer.vote.ok_or_else(|| malformed("no vote"))?);
-                let meta = SnapshotMeta {
-                    last_log_id: offer.last.map(convert::read_position),
-                    last_membership: convert::read_stored_membership(offer.membership.unwrap_or_default())
-                        .map_err(malformed)?,
-                };
+                let (vote, meta) = read_offer(offer)?;
                 let snapshot = Snapshot { meta, snapshot: body.0 };
                 let answer = self.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
                 self.hear();
@@ -42,9 +37,7 @@ impl Member {
                 Ok(PeerReply::Snapshot(wire::SnapshotReply { vote }))
             }
             PeerRequest::Transfer(request) => {
-                let from = convert::read_vote(request.from.ok_or_else(|| malformed("no vote"))?);
-                let last = request.last.map(convert::read_position);
-                let request = TransferLeaderRequest::new(from, request.to, last);
+                let request = read_transfer(request)?;
                 let answer = self.raft().handle_transfer_leader(request).await.map_err(stopped)?;
                 Ok(PeerReply::Transfer(wire::TransferReply { accepted: answer.is_ok() }))
             }
@@ -63,14 +56,7 @@ impl Member {
 
     async fn append(&self, request: wire::AppendRequest) -> Result<wire::AppendReply, Refused> {
         use wire::append_reply::Reply;
-        let entries = request.entries.into_iter().map(convert::read_entry).collect::<Result<_, _>>();
-        let rpc: AppendEntriesRequest<TypeConfig> = AppendEntriesRequest {
-            vote: convert::read_vote(request.vote.ok_or_else(|| malformed("no vote"))?),
-            prev_log_id: request.previous.map(convert::read_position),
-            entries: entries.map_err(malformed)?,
-            leader_commit: request.committed.map(convert::read_position),
-        };
-        let answer = self.raft().append_entries(rpc).await.map_err(stopped)?;
+        let answer = self.raft().append_entries(read_append(request)?).await.map_err(stopped)?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             self.hear();
         }
@@ -88,9 +74,7 @@ impl Member {
 
     /// Appends what a follower was asked to write. A request that comes twice is taken once.
     async fn take(&self, request: wire::ProposeRequest) -> Result<wire::ProposeReply, Refused> {
-        let commands: Result<Vec<Command>, _> =
-            request.commands.into_iter().map(mvcc::wire::read_command).collect();
-        let commands = commands.map_err(malformed)?;
+        let commands = read_commands(request.commands)?;
         // Noted whoever leads. Else a copy could be taken after the first was told that nothing was appended, or be told
         // so after the first was taken: and its sender would propose it again.
         let is_new = self.arrivals().is_new(request.sender, request.sequence);
@@ -125,7 +109,36 @@ fn not_leader(leader: Option<u64>) -> wire::ProposeOutcome {
     outcome(wire::propose_outcome::Outcome::NotLeader(wire::NotLeader { leader }))
 }
 
-fn read_vote_request(request: wire::VoteRequest) -> Result<VoteRequest<TypeConfig>, Refused> {
+pub(super) fn read_append(request: wire::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, Refused> {
+    let entries = request.entries.into_iter().map(convert::read_entry).collect::<Result<_, _>>();
+    Ok(AppendEntriesRequest {
+        vote: convert::read_vote(request.vote.ok_or_else(|| malformed("no vote"))?),
+        prev_log_id: request.previous.map(convert::read_position),
+        entries: entries.map_err(malformed)?,
+        leader_commit: request.committed.map(convert::read_position),
+    })
+}
+
+pub(super) fn read_offer(offer: wire::SnapshotOffer) -> Result<(Vote, SnapshotMeta), Refused> {
+    let vote = convert::read_vote(offer.vote.ok_or_else(|| malformed("no vote"))?);
+    let last_log_id = offer.last.map(convert::read_position);
+    let last_membership =
+        convert::read_stored_membership(offer.membership.unwrap_or_default()).map_err(malformed)?;
+    Ok((vote, SnapshotMeta { last_log_id, last_membership }))
+}
+
+pub(super) fn read_transfer(
+    request: wire::TransferRequest,
+) -> Result<TransferLeaderRequest<TypeConfig>, Refused> {
+    let from = convert::read_vote(request.from.ok_or_else(|| malformed("no vote"))?);
+    Ok(TransferLeaderRequest::new(from, request.to, request.last.map(convert::read_position)))
+}
+
+pub(super) fn read_commands(commands: Vec<stored::Command>) -> Result<Vec<Command>, Refused> {
+    commands.into_iter().map(mvcc::wire::read_command).collect::<Result<_, _>>().map_err(malformed)
+}
+
+pub(super) fn read_vote_request(request: wire::VoteRequest) -> Result<VoteRequest<TypeConfig>, Refused> {
     Ok(VoteRequest {
         vote: convert::read_vote(request.vote.ok_or_else(|| malformed("no vote"))?),
         last_log_id: request.last.map(convert::read_position),

@@ -6,9 +6,12 @@
 use std::io;
 
 use bytes::Bytes;
+use prost::Message;
+use proto::peer as wire;
 
-use super::{convert, snapshot};
+use super::{answer, convert, snapshot};
 use crate::log::{self, Record};
+use crate::peers::Refused;
 
 /// A stored value with its key.
 pub type Value = (Bytes, Bytes);
@@ -65,4 +68,74 @@ pub fn membership(stored: Bytes) -> io::Result<Bytes> {
 /// It is none, or a damaged one.
 pub fn snapshot(file: &[u8]) -> io::Result<Vec<u8>> {
     snapshot::again(file)
+}
+
+/// A request of another member, by the number of its method: what this member makes of it before the engine hears of it,
+/// as a message again.
+///
+/// # Errors
+/// It is none, or contradicts itself.
+pub fn peer_request(method: u8, message: Bytes) -> io::Result<Bytes> {
+    let again = match method % 5 {
+        0 => again(message, append),
+        1 => again(message, vote_request),
+        2 => again(message, offer),
+        3 => again(message, transfer),
+        _ => again(message, propose),
+    };
+    again.map_err(io::Error::other)
+}
+
+fn again<M: Message + Default>(message: Bytes, read: fn(M) -> Result<M, Refused>) -> Result<Bytes, Refused> {
+    let message = M::decode(message).map_err(|error| Refused::Malformed { what: error.to_string() })?;
+    Ok(read(message)?.encode_to_vec().into())
+}
+
+fn append(request: wire::AppendRequest) -> Result<wire::AppendRequest, Refused> {
+    let envelope = request.envelope.clone();
+    let read = answer::read_append(request)?;
+    Ok(wire::AppendRequest {
+        envelope,
+        vote: Some(convert::vote(&read.vote)),
+        previous: read.prev_log_id.as_ref().map(convert::position),
+        committed: read.leader_commit.as_ref().map(convert::position),
+        entries: read.entries.iter().map(convert::entry).collect(),
+    })
+}
+
+fn vote_request(request: wire::VoteRequest) -> Result<wire::VoteRequest, Refused> {
+    let envelope = request.envelope.clone();
+    let read = answer::read_vote_request(request)?;
+    Ok(wire::VoteRequest {
+        envelope,
+        vote: Some(convert::vote(&read.vote)),
+        last: read.last_log_id.as_ref().map(convert::position),
+        leadership_transfer: read.leadership_transfer,
+    })
+}
+
+fn offer(offer: wire::SnapshotOffer) -> Result<wire::SnapshotOffer, Refused> {
+    let (vote, meta) = answer::read_offer(offer.clone())?;
+    Ok(wire::SnapshotOffer {
+        vote: Some(convert::vote(&vote)),
+        last: meta.last_log_id.as_ref().map(convert::position),
+        membership: Some(convert::stored_membership(&meta.last_membership)),
+        ..offer
+    })
+}
+
+fn transfer(request: wire::TransferRequest) -> Result<wire::TransferRequest, Refused> {
+    let envelope = request.envelope.clone();
+    let read = answer::read_transfer(request)?;
+    Ok(wire::TransferRequest {
+        envelope,
+        from: Some(convert::vote(read.from_leader())),
+        to: *read.to_node_id(),
+        last: read.last_log_id().map(convert::position),
+    })
+}
+
+fn propose(request: wire::ProposeRequest) -> Result<wire::ProposeRequest, Refused> {
+    let read = answer::read_commands(request.commands)?;
+    Ok(wire::ProposeRequest { commands: read.iter().map(mvcc::wire::command).collect(), ..request })
 }

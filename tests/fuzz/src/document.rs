@@ -25,18 +25,25 @@ impl Kind {
     /// The kind that the first line names. Another first line means one too, so that no input is wasted.
     pub(crate) fn of(data: &[u8]) -> (Kind, &[u8]) {
         let (line, rest) = cut(data, b"\n");
-        let line = String::from_utf8_lossy(line);
+        let sum = line.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
         let all = kinds::all();
-        let named = all.iter().find(|strategy| {
+        (Self::named(line).unwrap_or_else(|| Self::served(all[sum % all.len()])), rest)
+    }
+
+    /// The kind of a line.
+    pub(crate) fn named(line: &[u8]) -> Option<Kind> {
+        let (version, name) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+        let is_named = |strategy: &&&'static dyn Strategy| {
             let resource = strategy.resource();
-            line.split_once(' ')
-                .is_some_and(|(version, kind)| kind == resource.kind && version == resource.api_version())
-        });
-        let sum = line.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        let strategy = *named.unwrap_or(&all[sum % all.len()]);
+            name == resource.kind && version == resource.api_version()
+        };
+        kinds::all().iter().find(is_named).map(|strategy| Self::served(*strategy))
+    }
+
+    fn served(strategy: &'static dyn Strategy) -> Kind {
         let resource = strategy.resource();
         let schema = schema::kind(&resource.group, &resource.version, &resource.kind);
-        (Kind { strategy, schema: schema.expect("every served kind has a schema") }, rest)
+        Kind { strategy, schema: schema.expect("every served kind has a schema") }
     }
 }
 

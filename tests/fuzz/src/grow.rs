@@ -5,6 +5,7 @@ use schema::{ListKind, Schema, Shape, Tree};
 use serde_json::json;
 
 use crate::document::{Kind, cut};
+use crate::mutate::Numbers;
 use crate::objects::bytes;
 use crate::{objects, patches};
 
@@ -112,6 +113,21 @@ pub fn objects(data: &[u8]) {
     for target in [patches::merge, patches::strategic, patches::apply] {
         target(&both);
     }
+}
+
+/// Any value of a schema; the same bytes give the same one.
+pub(crate) fn value(schema: &Schema, entropy: &[u8]) -> Tree {
+    Grower { entropy: entropy.iter() }.tree(schema, 0)
+}
+
+/// A key of a map.
+pub(crate) fn key(numbers: &mut Numbers) -> &'static str {
+    KEYS[numbers.below(KEYS.len())]
+}
+
+/// What fields hold.
+pub fn texts() -> impl Iterator<Item = &'static str> {
+    TEXTS.into_iter().chain(KEYS)
 }
 
 fn object(kind: Kind, entropy: &[u8]) -> Tree {

@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod clients;
+pub mod dictionary;
 mod document;
 pub mod grow;
 pub mod members;
@@ -13,6 +14,7 @@ pub mod mutate;
 pub mod nodes;
 pub mod objects;
 pub mod patches;
+pub mod structured;
 
 use std::path::PathBuf;
 
@@ -60,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     target("log_values", members::log_values),
     target("log_entry", members::log_entry),
     target("commands", members::commands),
+    target("peer_requests", members::peer_requests),
     target("snapshot", members::snapshot),
     target("snapshot_records", members::snapshot_records),
 ];

@@ -63,6 +63,14 @@ pub fn log_entry(data: &[u8]) {
     }
 }
 
+/// A request of another member behind the number of its method.
+pub fn peer_requests(data: &[u8]) {
+    let Some((method, message)) = data.split_first() else { return };
+    if let Ok(canonical) = untrusted::peer_request(*method, Bytes::copy_from_slice(message)) {
+        assert_eq!(untrusted::peer_request(*method, canonical.clone()).expect("own message"), canonical);
+    }
+}
+
 /// Commands one after another on an empty state, whose records make the same state again.
 pub fn commands(data: &[u8]) {
     let mut state = State::default();

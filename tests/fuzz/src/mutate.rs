@@ -38,6 +38,11 @@ const WORDS: [&[u8]; 34] = [
     b"1Gi",
 ];
 
+/// Those of them that are text.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    WORDS.into_iter().filter_map(|word| std::str::from_utf8(word).ok())
+}
+
 /// A stream of numbers from a seed (SplitMix64).
 #[derive(Debug)]
 pub struct Numbers(u64);
@@ -53,6 +58,11 @@ impl Numbers {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// Eight random bits.
+    pub fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
     }
 
     /// A number below a bound, which is not 0.
@@ -79,7 +89,7 @@ pub fn mutate(input: &[u8], other: &[u8], numbers: &mut Numbers) -> Vec<u8> {
             }
             1 if !out.is_empty() => {
                 let at = numbers.below(out.len());
-                out[at] = numbers.next().to_le_bytes()[0];
+                out[at] = numbers.byte();
             }
             2 => drop(out.drain(place)),
             3 => {
