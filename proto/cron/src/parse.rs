@@ -46,21 +46,6 @@ fn built_in(name: &str) -> Option<TimeZone> {
     TimeZone::tzif(spelled, data).ok().filter(|_| spelled == name)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::Timestamp;
-
-    #[test]
-    fn zones_are_known_without_the_machine_s_database() {
-        let summer: Timestamp = "2026-07-01T10:00:00Z".parse().expect("a time");
-        let zone = built_in("Europe/Berlin").expect("a zone");
-        assert_eq!(summer.to_zoned(zone).time().to_string(), "12:00:00");
-        assert!(built_in("europe/berlin").is_none(), "names are spelled exactly");
-        assert!(built_in("Mars/Olympus").is_none());
-    }
-}
-
 fn fields(text: &str) -> Result<Fields, String> {
     let parts: Vec<&str> = text.split_whitespace().collect();
     let [minute, hour, day, month, weekday] = parts.as_slice() else {
@@ -103,4 +88,19 @@ fn every(text: &str) -> Result<Due, String> {
         duration::parse(delay).map_err(|error| format!("failed to parse duration {text}: {error}"))?;
     // Whole seconds, and at least one.
     Ok(Due::Every(jiff::SignedDuration::from_secs(delay.as_secs().max(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn zones_are_known_without_the_machine_s_database() {
+        let summer: Timestamp = "2026-07-01T10:00:00Z".parse().expect("a time");
+        let zone = built_in("Europe/Berlin").expect("a zone");
+        assert_eq!(summer.to_zoned(zone).time().to_string(), "12:00:00");
+        assert!(built_in("europe/berlin").is_none(), "names are spelled exactly");
+        assert!(built_in("Mars/Olympus").is_none());
+    }
 }

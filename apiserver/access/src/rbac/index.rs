@@ -125,7 +125,7 @@ impl Scope {
             let before = had.partition_point(|other| other.name < binding.name);
             // A subject may stand in a binding twice.
             if had.get(before).is_none_or(|other| other.name != binding.name) {
-                let new = [&had[..before], &[binding.clone()], &had[before..]].concat();
+                let new = [&had[..before], std::slice::from_ref(&binding), &had[before..]].concat();
                 map.insert(name, new.into());
             }
         }
