@@ -4,7 +4,7 @@
 //! Each program stands in a folder of its own and prints `ok NAME` for what it has compared; a test fails with the first
 //! difference that a program names. `KONTIKI_CLIENTS_ON=upstream` plays the same on upstream's control plane (see
 //! `tests::upstream`): a check that fails there is wrong itself. What a program needs comes by `.ci/deps clients`; a
-//! client that is not there is skipped, and a line says so.
+//! client that is not there is skipped, and a line says so. `CHECK=pager` runs one check of client-go.
 
 mod helm;
 mod https;
@@ -30,7 +30,7 @@ fn client_go() -> Result<()> {
     let mut command = Command::new(binary);
     if !target.restarts() {
         // Upstream forgets where watches were when it starts anew, and compacts by the clock alone.
-        command.arg("-restarts=false");
+        command.arg("-ours=false");
     }
     program::run("client-go", &mut command, &mut target)
 }

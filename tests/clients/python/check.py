@@ -236,7 +236,8 @@ def tokens(namespace):
     request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=600))
     token = core.create_namespaced_service_account_token("robot", namespace, request).status.token
     setup = client.Configuration.get_default_copy()
-    setup.cert_file = setup.key_file = None
+    # The copy would go on to ask the kubeconfig who it is.
+    setup.cert_file = setup.key_file = setup.refresh_api_key_hook = None
     setup.api_key = {"authorization": "Bearer " + token}
     robot = client.ApiClient(setup)
     review = client.AuthenticationV1Api(robot).create_self_subject_review(client.V1SelfSubjectReview())
