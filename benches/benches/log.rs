@@ -1,4 +1,4 @@
-//! What does it cost to make a batch of the log durable: on sled alone, and behind the journal?
+//! What does it cost to make a batch of the log durable?
 //!
 //! CPU time and switches of threads are those of the whole process, sled's threads included.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nix::sys::resource::{UsageWho, getrusage};
-use raft_store::log::{DiskLog, LogBackend, Op, Record, SledBackend};
+use raft_store::log::{DiskLog, LogBackend, Op, Record};
 
 /// Of a ConfigMap of 1 KiB, as it is stored.
 const RECORD_BYTES: usize = 1500;
@@ -18,11 +18,8 @@ fn main() {
     println!("{:<10} {:>7} {:>12} {:>12} {:>10}", "log", "records", "CPU µs", "wall µs", "switches");
     for records in [1, 16, 64] {
         let dir = tempfile::tempdir().expect("a writable temporary directory");
-        let sled = SledBackend::open(dir.path()).expect("an empty directory");
-        measure("sled", records, Box::new(sled));
-        let dir = tempfile::tempdir().expect("a writable temporary directory");
         let log = DiskLog::open(dir.path()).expect("an empty directory");
-        measure("journal", records, Box::new(log));
+        measure("segments", records, Box::new(log));
     }
 }
 

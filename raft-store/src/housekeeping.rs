@@ -29,10 +29,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            history_bytes_max: 64 << 20,
+            history_bytes_max: 32 << 20,
             history_changes_max: 1 << 16,
             history_age_max: Duration::from_secs(600),
-            log_bytes_max: 64 << 20,
+            log_bytes_max: 32 << 20,
             log_keep_bytes: 8 << 20,
             log_keep_entries: 2000,
         }

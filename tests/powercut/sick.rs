@@ -79,9 +79,9 @@ impl Sick {
         self.folder.path().join(name)
     }
 
-    /// The file the log lies in, whatever it is called after a copy.
-    fn journal(&self) -> Result<u64> {
-        let found = find(&self.path("data"), "journal")?.context("there is no journal")?;
+    /// A file the log lies in, wherever it is after a copy: sled's, which is replaced along with the segments.
+    fn log_file(&self) -> Result<u64> {
+        let found = find(&self.path("data"), "db")?.context("there is no log")?;
         Ok(std::fs::metadata(found)?.ino())
     }
 }
@@ -110,7 +110,7 @@ async fn failing() -> Result<()> {
         let access = Access::read(&dev.kubeconfig)?;
         let mut api = access.connect().await?;
         ledger.check(&mut api).await.with_context(|| format!("before failure {failure}"))?;
-        let before = sick.journal()?;
+        let before = sick.log_file()?;
         let shift = ledger.begin(&access, Refusal::Stop);
         tokio::time::sleep(HEALTHY).await;
         sick.is("fail")?;
@@ -128,7 +128,7 @@ async fn failing() -> Result<()> {
         sick.is("healthy")?;
         recovered(&mut api, &format!("after-{failure}")).await.with_context(|| sick.log())?;
         ledger.check(&mut api).await.with_context(|| format!("after failure {failure}"))?;
-        if sick.journal()? == before {
+        if sick.log_file()? == before {
             bail!("the log goes on in files whose sync has failed\n{}", sick.log());
         }
         dev.kill()?;

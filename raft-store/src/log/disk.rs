@@ -1,26 +1,32 @@
-//! The log in a directory: a journal that makes a batch durable with one write and one sync, and sled, which takes over
-//! what the journal holds when it is full.
+//! The log in a directory: segments, whose frames make a batch durable with one write and one sync, and sled, which knows
+//! the segments and what stood in those that are gone.
 //!
 //! ```text
-//! commit     frame -> journal, fdatasync                                     one thread, no metadata
-//! full       everything the journal holds -> sled, flush, fdatasync          with the number of the last frame
-//! open       what sled holds, then the frames behind that number
+//! commit     frame -> last segment, fdatasync                       one thread, no metadata
+//! full       next segment; sled learns of it, and of the marks      flush, fdatasync
+//! purge      sled forgets segments of which nothing is left; their files are used again
+//! open       the segments that sled knows, in their order
 //! ```
-//!
-//! sled alone costs a lone write its seven I/O threads: every buffer it writes wakes them all.
 //!
 //! After a sync that failed, the kernel may show what is not on the disk and will never be: it takes the pages for
 //! written. So such a directory is marked, and the next opening copies what it reads into new files before anybody
 //! relies on it.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::frame::Place;
-use super::journal::{JOURNAL_BYTES, Journal};
-use super::rebuild::{self, Bloat};
-use super::{LogBackend, LogStats, MemBackend, Op, Recovered, SledBackend, join};
+use super::frame::{self, Place};
+use super::segment::{self, Segment};
+use super::sled::{Contents, Extent, Index, Marks};
+use super::{LogBackend, LogStats, MemBackend, Op, Recovered, damaged, rebuild};
+
+/// A segment. Beginning one takes some twenty milliseconds, mostly sled's; each holds some two thousand writes.
+const SEGMENT_BYTES: usize = 4 << 20;
+
+/// Files that wait to be used again, so that beginning a segment seldom has to write one full of zeros first.
+const SPARES_MAX: usize = 2;
 
 /// Records copied with one sync.
 const COPY_RECORDS: usize = 64;
@@ -29,82 +35,160 @@ const COPY_RECORDS: usize = 64;
 /// kernel's memory with it.
 const DOUBTED: &str = "doubted";
 
+/// The file of a log from before there were segments.
+const JOURNAL: &str = "journal";
+
 /// A log in a directory of its own.
 pub struct DiskLog {
     dir: PathBuf,
-    pub(super) store: SledBackend,
-    pub(super) journal: Journal,
-    /// What the journal holds and the store has not taken.
-    pending: Vec<Op>,
+    index: Index,
+    active: Segment,
+    /// The last frame.
+    place: Place,
+    marks: Marks,
+    /// The index behind the last record.
+    end: u64,
+    spares: Vec<u64>,
+    segment_bytes: usize,
+    frame: Vec<u8>,
+    /// What was found at opening, until it is asked for.
+    found: Option<MemBackend>,
 }
 
 impl DiskLog {
-    /// Opens or creates the log in a directory. Files that cannot be trusted, and one much larger than what lives in
-    /// it, are replaced.
+    /// Opens or creates the log in a directory. Files that cannot be trusted are replaced.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        Self::open_unless(dir, Bloat::default())
+        Self::open_with(dir, SEGMENT_BYTES)
     }
 
-    pub(super) fn open_unless(dir: &Path, bloat: Bloat) -> io::Result<Self> {
+    pub(super) fn open_with(dir: &Path, segment_bytes: usize) -> io::Result<Self> {
         rebuild::finish(dir)?;
-        let mut opened = Self::open_as_it_is(dir)?;
-        let doubted = dir.join(DOUBTED).exists();
-        let disk_bytes = opened.stats().disk_bytes;
-        if !doubted && !bloat.may_be(disk_bytes) {
+        let opened = Self::open_as_it_is(dir, segment_bytes)?;
+        if !dir.join(DOUBTED).exists() {
             return Ok(opened);
         }
-        let recovered = opened.load()?;
-        let live_bytes = recovered.records.iter().map(|record| record.bytes.len() as u64).sum();
-        if !doubted && !bloat.is(disk_bytes, live_bytes) {
-            return Ok(opened);
-        }
-        tracing::info!(disk_bytes, live_bytes, doubted, "copying the log into new files");
+        tracing::info!("copying the log into new files");
         opened.copy(&rebuild::copy_dir(dir)?)?;
         rebuild::swap(dir)?;
-        Self::open_as_it_is(dir)
+        Self::open_as_it_is(dir, segment_bytes)
     }
 
-    fn open_as_it_is(dir: &Path) -> io::Result<Self> {
-        let store = SledBackend::open(dir)?;
-        let taken = store.taken()?;
-        if taken.is_some() && !Journal::exists(dir) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the log's journal is missing"));
+    fn open_as_it_is(dir: &Path, segment_bytes: usize) -> io::Result<Self> {
+        if dir.join(JOURNAL).exists() {
+            return Err(damaged("a log of an earlier version, which this one does not read"));
         }
-        let (journal, replayed) = Journal::open(dir, taken.unwrap_or_default())?;
-        let mut pending = Vec::new();
-        replayed.into_iter().for_each(|op| join(&mut pending, op));
-        Ok(Self { dir: dir.to_owned(), store, journal, pending })
+        let mut index = Index::open(dir)?;
+        if index.contents().segments.is_empty() {
+            let first = BTreeMap::from([(0, Extent { begin: Place::default(), end: 0 })]);
+            Segment::create(dir, 0, segment_bytes, None)?;
+            index.write(Contents { marks: Marks::default(), segments: first })?;
+            index.sync()?;
+        }
+        File::open(dir)?.sync_all()?;
+        let contents = index.contents().clone();
+        let mut replay = Replay::after(contents.marks);
+        let mut segments = contents.segments.iter().peekable();
+        let active = loop {
+            let (number, extent) = segments.next().ok_or_else(|| damaged("a log without a segment"))?;
+            let mut segment = Segment::open(dir, *number).map_err(missing)?;
+            let mut place = extent.begin;
+            segment.read(&mut place, |op| replay.take(op))?;
+            match segments.peek() {
+                Some((_, next)) if next.begin == place => {}
+                Some(_) => return Err(damaged("a segment of the log ends early")),
+                None => break (segment, place),
+            }
+        };
+        let (active, place) = active;
+        let opened = Self {
+            dir: dir.to_owned(),
+            index,
+            active,
+            place,
+            marks: replay.marks,
+            end: replay.end,
+            spares: Vec::new(),
+            segment_bytes,
+            frame: Vec::new(),
+            found: Some(replay.log),
+        };
+        opened.tidy()?;
+        Ok(opened)
+    }
+
+    /// Files that sled knows nothing of are left by a crash, or wait to be used again.
+    fn tidy(&self) -> io::Result<()> {
+        for number in segment::all(&self.dir)? {
+            if !self.index.contents().segments.contains_key(&number) {
+                fs::remove_file(segment::path(&self.dir, number))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the same log elsewhere and closes this one.
     fn copy(mut self, to: &Path) -> io::Result<()> {
         // The copy needs the room.
-        self.store.drop_ballast()?;
-        let mut copy = SledBackend::open(to)?;
-        for op in self.store.everything()?.into_iter().chain(self.pending) {
-            match op {
-                Op::Append(records) => {
-                    for records in records.chunks(COPY_RECORDS) {
-                        copy.take(vec![Op::Append(records.to_vec())], Place::default())?;
-                    }
-                }
-                op => copy.take(vec![op], Place::default())?,
-            }
+        self.index.drop_ballast()?;
+        let mut copy = Self::open_as_it_is(to, self.segment_bytes)?;
+        let records = self.load()?.records;
+        let Marks { vote, committed, purged } = self.marks;
+        let purge = purged.map(|(through, marker)| Op::Purge { through, marker });
+        let marks = [vote.map(Op::Vote), purge].into_iter().flatten().collect();
+        copy.commit(marks)?;
+        for records in records.chunks(COPY_RECORDS) {
+            copy.commit(vec![Op::Append(records.to_vec())])?;
         }
-        copy.take(Vec::new(), self.journal.place())?;
-        copy.sync()?;
-        Journal::open(to, self.journal.place())?;
+        copy.commit(committed.map(Op::Committed).into_iter().collect())
+    }
+
+    /// Begins another segment, with room for a frame of this size.
+    fn begin_segment(&mut self, frame_bytes: usize) -> io::Result<()> {
+        let number = self.index.contents().segments.keys().next_back().map_or(0, |last| last + 1);
+        let spare = if frame_bytes <= self.segment_bytes { self.spares.pop() } else { None };
+        let bytes = self.segment_bytes.max(frame_bytes);
+        let next =
+            Segment::create(&self.dir, number, bytes, spare).map_err(|error| self.unless_full(error))?;
+        let mut contents = self.index.contents().clone();
+        contents.marks = self.marks.clone();
+        if let Some(extent) = contents.segments.get_mut(&self.active.number) {
+            extent.end = self.end;
+        }
+        contents.segments.insert(number, Extent { begin: self.place, end: 0 });
+        self.tell(contents)?;
+        self.active = next;
         Ok(())
     }
 
-    /// Hands everything to the store, and a batch that does not fit into the journal with it.
-    fn hand_over(&mut self, ops: Vec<Op>) -> io::Result<()> {
-        let mut all = std::mem::take(&mut self.pending);
-        ops.into_iter().for_each(|op| join(&mut all, op));
-        self.store.take(all, self.journal.place()).map_err(|error| self.unless_full(error))?;
-        self.store.sync().map_err(|error| self.doubt(error))?;
-        self.journal.rewind();
+    /// Gives up the segments of which nothing is left.
+    fn drop_purged(&mut self) -> io::Result<()> {
+        let Some((through, _)) = self.marks.purged else { return Ok(()) };
+        let mut contents = self.index.contents().clone();
+        let active = self.active.number;
+        let is_gone = |number: &u64, extent: &Extent| *number != active && extent.end <= through + 1;
+        let gone = contents.segments.iter().take_while(|(number, extent)| is_gone(number, extent));
+        let gone: Vec<u64> = gone.map(|(number, _)| *number).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        contents.segments.retain(|number, _| !gone.contains(number));
+        contents.marks = self.marks.clone();
+        self.tell(contents)?;
+        for number in gone {
+            let path = segment::path(&self.dir, number);
+            let is_usual = fs::metadata(&path)?.len() == self.segment_bytes as u64;
+            if is_usual && self.spares.len() < SPARES_MAX {
+                self.spares.push(number);
+            } else {
+                fs::remove_file(path)?;
+            }
+        }
         Ok(())
+    }
+
+    fn tell(&mut self, contents: Contents) -> io::Result<()> {
+        self.index.write(contents).map_err(|error| self.unless_full(error))?;
+        self.index.sync().map_err(|error| self.doubt(error))
     }
 
     /// A write that found no space has lost nothing that was there.
@@ -124,33 +208,103 @@ impl DiskLog {
     }
 }
 
+fn missing(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => damaged("a segment of the log is missing"),
+        _ => error,
+    }
+}
+
 impl LogBackend for DiskLog {
     fn commit(&mut self, ops: Vec<Op>) -> io::Result<()> {
         if ops.is_empty() {
             return Ok(());
         }
-        if !self.journal.has_room(&ops) {
-            return self.hand_over(ops);
+        self.found = None;
+        let bytes = frame::bytes(&ops);
+        if !self.active.has_room(bytes) {
+            self.begin_segment(bytes)?;
         }
-        self.journal.write(&ops).map_err(|error| self.unless_full(error))?;
-        self.journal.sync().map_err(|error| self.doubt(error))?;
-        ops.into_iter().for_each(|op| join(&mut self.pending, op));
-        Ok(())
+        self.place = frame::write(&mut self.frame, self.place, &ops);
+        self.active.write(&self.frame).map_err(|error| self.unless_full(error))?;
+        self.active.sync().map_err(|error| self.doubt(error))?;
+        if self.frame.capacity() > FRAME_BYTES_KEPT {
+            self.frame = Vec::new();
+        }
+        let mut purges = false;
+        for op in &ops {
+            purges |= matches!(op, Op::Purge { .. });
+            note(op, &mut self.marks, &mut self.end);
+        }
+        if purges { self.drop_purged() } else { Ok(()) }
     }
 
     fn load(&mut self) -> io::Result<Recovered> {
-        let mut log = MemBackend::holding(self.store.load()?);
-        self.pending.iter().cloned().for_each(|op| log.apply(op));
-        log.load()
+        self.index.keep_ballast();
+        let mut found = match self.found.take() {
+            Some(found) => found,
+            None => {
+                let mut replay = Replay::after(self.index.contents().marks.clone());
+                for (number, extent) in &self.index.contents().segments {
+                    let mut place = extent.begin;
+                    Segment::open(&self.dir, *number)?.read(&mut place, |op| replay.take(op))?;
+                }
+                replay.log
+            }
+        };
+        let recovered = found.load()?;
+        let Marks { vote, committed, purged } = self.marks.clone();
+        Ok(Recovered { vote, committed, purged: purged.map(|(_, marker)| marker), ..recovered })
     }
 
     fn stats(&self) -> LogStats {
-        let store = self.store.stats();
-        LogStats { disk_bytes: store.disk_bytes + JOURNAL_BYTES as u64, ..store }
+        let segments = self.index.contents().segments.len() + self.spares.len();
+        let segments = (segments * self.segment_bytes).max(self.active.bytes()) as u64;
+        LogStats { disk_bytes: self.index.disk_bytes() + segments, stray_files: self.index.stray_files() }
     }
 
     fn is_inline(&self) -> bool {
         false
+    }
+}
+
+/// A frame's buffer stays for the next one, unless it was an unusual one.
+const FRAME_BYTES_KEPT: usize = 256 << 10;
+
+/// What the frames come to, in their order.
+struct Replay {
+    log: MemBackend,
+    marks: Marks,
+    end: u64,
+}
+
+impl Replay {
+    /// The marks are at least as old as the last segment; what stands in an earlier one is newer than they only if it
+    /// stands in a later one too.
+    fn after(marks: Marks) -> Self {
+        let end = marks.purged.as_ref().map_or(0, |(through, _)| through + 1);
+        Self { log: MemBackend::default(), marks, end }
+    }
+
+    fn take(&mut self, op: Op) {
+        note(&op, &mut self.marks, &mut self.end);
+        self.log.apply(op);
+    }
+}
+
+/// What an operation does besides adding and removing records.
+fn note(op: &Op, marks: &mut Marks, end: &mut u64) {
+    match op {
+        Op::Append(records) => *end = records.last().map_or(*end, |last| last.index + 1),
+        Op::Truncate { from } => *end = (*end).min(*from),
+        Op::Purge { through, marker } => {
+            *end = (*end).max(through + 1);
+            if marks.purged.as_ref().is_none_or(|(before, _)| before <= through) {
+                marks.purged = Some((*through, marker.clone()));
+            }
+        }
+        Op::Vote(vote) => marks.vote = Some(vote.clone()),
+        Op::Committed(committed) => marks.committed = Some(committed.clone()),
     }
 }
 
@@ -162,7 +316,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::log::{Record, frame};
+    use crate::log::Record;
+
+    /// So small that a dozen records fill one.
+    const SMALL: usize = 4096;
 
     fn append(index: u64) -> Vec<Op> {
         append_of(index, 300)
@@ -172,8 +329,16 @@ mod tests {
         vec![Op::Append(vec![Record { index, bytes: Bytes::from(vec![b'r'; size]) }])]
     }
 
+    fn purge(through: u64) -> Vec<Op> {
+        vec![Op::Purge { through, marker: Bytes::from_static(b"purged") }]
+    }
+
+    fn raft(dir: &TempDir) -> PathBuf {
+        dir.path().join("raft")
+    }
+
     fn opened(dir: &TempDir) -> DiskLog {
-        DiskLog::open(&dir.path().join("raft")).expect("the directory is free and whole")
+        DiskLog::open_with(&raft(dir), SMALL).expect("the directory is free and whole")
     }
 
     /// A log with these many records, closed.
@@ -188,96 +353,141 @@ mod tests {
         dir
     }
 
-    /// Opens it again; how many records are there.
-    fn found(dir: &TempDir) -> usize {
+    /// Opens it again; the first and the number of its records.
+    fn found(dir: &TempDir) -> (u64, usize) {
         let recovered = opened(dir).load().expect("readable");
         assert_eq!(recovered.vote.as_deref(), Some(&b"vote"[..]));
         let indexes: Vec<u64> = recovered.records.iter().map(|record| record.index).collect();
-        assert_eq!(indexes, (0..indexes.len() as u64).collect::<Vec<_>>());
-        indexes.len()
+        let first = indexes.first().copied().unwrap_or_default();
+        assert_eq!(indexes, (first..first + indexes.len() as u64).collect::<Vec<_>>());
+        (first, indexes.len())
     }
 
-    #[test]
-    fn what_the_store_took_is_not_taken_again() {
-        let dir = written(5);
-        let mut log = opened(&dir);
-        log.load().expect("readable");
-        log.commit(vec![Op::Truncate { from: 3 }]).expect("writable");
-        log.hand_over(Vec::new()).expect("writable");
-        log.commit(append(3)).expect("writable");
-        assert_eq!(log.journal.place().sequence, 8);
-        drop(log);
-        assert_eq!(found(&dir), 4);
+    fn segments(dir: &TempDir) -> Vec<u64> {
+        let mut segments = segment::all(&raft(dir)).expect("readable");
+        segments.sort_unstable();
+        segments
+    }
 
-        // A crash after the store took everything and before the journal began again.
-        let mut log = opened(&dir);
-        log.load().expect("readable");
-        let pending = std::mem::take(&mut log.pending);
-        log.store.take(pending, log.journal.place()).expect("writable");
-        drop(log);
-        let mut log = opened(&dir);
-        assert!(log.pending.is_empty());
-        assert_eq!(log.load().expect("readable").records.len(), 4);
-        log.commit(append(4)).expect("writable");
-        drop(log);
-        assert_eq!(found(&dir), 5);
+    fn file(dir: &TempDir, number: u64) -> File {
+        let path = segment::path(&raft(dir), number);
+        File::options().read(true).write(true).open(path).expect("it is there")
     }
 
     #[test]
     fn a_torn_frame_takes_only_itself_away() {
         let dir = written(5);
-        let journal = File::options().write(true).open(dir.path().join("raft/journal")).expect("it is there");
-        let (each, end) = (frame::bytes(&append(0)), opened(&dir).journal.offset());
-        journal.write_all_at(&[0; 8], (end - each + 100) as u64).expect("writable");
-        assert_eq!(found(&dir), 4);
+        let (each, end) = (frame::bytes(&append(0)), opened(&dir).active.offset());
+        file(&dir, 0).write_all_at(&[0; 8], (end - each + 100) as u64).expect("writable");
+        assert_eq!(found(&dir), (0, 4));
 
-        journal.write_all_at(&[0; 8], (end - 3 * each + 100) as u64).expect("writable");
-        assert!(DiskLog::open(&dir.path().join("raft")).is_err(), "acknowledged frames were taken for torn");
+        file(&dir, 0).write_all_at(&[0; 8], (end - 3 * each + 100) as u64).expect("writable");
+        assert!(DiskLog::open(&raft(&dir)).is_err(), "acknowledged frames were taken for torn");
     }
 
     #[test]
-    fn a_batch_larger_than_the_journal_is_kept() {
+    fn a_batch_larger_than_a_segment_is_kept() {
         let dir = written(5);
         let mut log = opened(&dir);
         log.load().expect("readable");
-        log.commit(append_of(5, 3 * JOURNAL_BYTES)).expect("writable");
+        log.commit(append_of(5, 3 * SMALL)).expect("writable");
         log.commit(append(6)).expect("writable");
         drop(log);
-        assert_eq!(found(&dir), 7);
-    }
-
-    #[test]
-    fn a_log_from_before_the_journal_is_read() {
-        let dir = tempfile::tempdir().expect("a writable temporary directory");
-        let mut store = SledBackend::open(&dir.path().join("raft")).expect("an empty directory");
-        store.load().expect("readable");
-        store.commit(vec![Op::Vote(Bytes::from_static(b"vote"))]).expect("writable");
-        store.commit(append(0)).expect("writable");
-        drop(store);
-        assert_eq!(found(&dir), 1);
-    }
-
-    #[test]
-    fn a_missing_journal_is_noticed() {
-        let dir = written(5);
+        assert_eq!(found(&dir), (0, 7));
         let mut log = opened(&dir);
-        log.load().expect("readable");
-        log.hand_over(Vec::new()).expect("writable");
+        log.commit(purge(5)).expect("writable");
         drop(log);
-        std::fs::remove_file(dir.path().join("raft/journal")).expect("it is there");
-        assert!(DiskLog::open(&dir.path().join("raft")).is_err());
+        assert_eq!(found(&dir), (6, 1));
+    }
+
+    #[test]
+    fn segments_of_which_nothing_is_left_are_used_again() {
+        let dir = written(200);
+        let before = segments(&dir);
+        assert!(before.len() > 10, "{before:?}");
+        let mut log = opened(&dir);
+        log.commit(purge(100)).expect("writable");
+        assert_eq!(log.spares.len(), SPARES_MAX);
+        for index in 200..240 {
+            log.commit(append(index)).expect("writable");
+        }
+        assert!(log.spares.is_empty());
+        for index in 240..600 {
+            log.commit(append(index)).expect("writable");
+            if index % 50 == 0 {
+                log.commit(purge(index - 100)).expect("writable");
+            }
+        }
+        assert!(segments(&dir).len() < before.len() + SPARES_MAX, "{:?}", segments(&dir));
+        drop(log);
+        assert_eq!(found(&dir), (451, 149));
+        let known = opened(&dir).index.contents().segments.keys().copied().collect::<Vec<_>>();
+        assert_eq!(segments(&dir), known, "spares stay behind");
+    }
+
+    /// Between the steps of beginning a segment, and of giving up others.
+    #[test]
+    fn a_crash_between_two_files_loses_nothing() {
+        let dir = written(30);
+        let (kept, before) = (found(&dir), segments(&dir));
+        // A file that sled has not heard of yet.
+        let next = before.last().expect("several") + 1;
+        drop(Segment::create(&raft(&dir), next, SMALL, None).expect("writable"));
+        assert_eq!(found(&dir), kept);
+        assert_eq!(segments(&dir), before);
+
+        // One that sled knows and that nothing was written to.
+        let mut log = opened(&dir);
+        log.begin_segment(1).expect("writable");
+        drop(log);
+        assert_eq!(found(&dir), kept);
+        let mut log = opened(&dir);
+        log.commit(append(30)).expect("writable");
+        drop(log);
+        assert_eq!(found(&dir), (0, 31));
+
+        // Files that sled has forgotten already.
+        let first = std::fs::read(segment::path(&raft(&dir), 0)).expect("readable");
+        let mut log = opened(&dir);
+        log.commit(purge(25)).expect("writable");
+        drop(log);
+        std::fs::write(segment::path(&raft(&dir), 0), first).expect("writable");
+        assert_eq!(found(&dir), (26, 5));
+        assert!(!segments(&dir).contains(&0));
+    }
+
+    #[test]
+    fn a_segment_that_lacks_something_is_noticed() {
+        let dir = written(30);
+        let path = segment::path(&raft(&dir), 1);
+        let whole = std::fs::read(&path).expect("readable");
+        std::fs::remove_file(&path).expect("it is there");
+        assert!(DiskLog::open(&raft(&dir)).is_err(), "a segment is missing");
+        let end = whole.len() / 2;
+        std::fs::write(&path, [&whole[..end], &vec![0; whole.len() - end]].concat()).expect("writable");
+        assert!(DiskLog::open(&raft(&dir)).is_err(), "a segment ends early");
+        std::fs::write(&path, whole).expect("writable");
+        assert_eq!(found(&dir), (0, 30));
+    }
+
+    #[test]
+    fn a_log_of_an_earlier_version_is_told() {
+        let dir = written(0);
+        std::fs::write(raft(&dir).join(JOURNAL), b"").expect("writable");
+        let error = DiskLog::open(&raft(&dir)).err().expect("it is refused");
+        assert!(error.to_string().contains("earlier version"), "{error}");
     }
 
     fn inodes(dir: &TempDir) -> [u64; 2] {
-        let inode = |name| std::fs::metadata(dir.path().join("raft").join(name)).expect("it is there").ino();
-        ["db", "journal"].map(inode)
+        let inode = |path: PathBuf| std::fs::metadata(path).expect("it is there").ino();
+        [inode(raft(dir).join("db")), inode(segment::path(&raft(dir), 0))]
     }
 
     /// The kernel takes pages that it could not write for written: they can be read, and a later sync passes, but they
     /// are gone with the power. So after a failed sync nothing of the old files is relied on.
     ///
     /// The null device takes a write and refuses the sync.
-    fn check_failed_sync(spoil: fn(&mut DiskLog), fail: fn(&mut DiskLog) -> io::Result<()>, left: usize) {
+    fn check_failed_sync(spoil: fn(&mut DiskLog), fail: fn(&mut DiskLog) -> io::Result<()>) {
         let dir = written(5);
         let before = inodes(&dir);
         let mut log = opened(&dir);
@@ -286,15 +496,15 @@ mod tests {
         assert!(fail(&mut log).is_err());
         drop(log);
 
-        assert_eq!(found(&dir), left);
+        assert_eq!(found(&dir), (0, 5));
         let after = inodes(&dir);
         assert!(after[0] != before[0] && after[1] != before[1], "{after:?} was {before:?}");
 
         let mut log = opened(&dir);
         log.load().expect("readable");
-        log.commit(append(left as u64)).expect("writable");
+        log.commit(append(5)).expect("writable");
         drop(log);
-        assert_eq!(found(&dir), left + 1);
+        assert_eq!(found(&dir), (0, 6));
         assert_eq!(inodes(&dir), after, "copied without need");
     }
 
@@ -303,13 +513,12 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_whose_sync_failed_is_replaced() {
-        check_failed_sync(|log| log.journal.file = null(), |log| log.commit(append(5)), 5);
+    fn a_segment_whose_sync_failed_is_replaced() {
+        check_failed_sync(|log| log.active.file = null(), |log| log.commit(append(5)));
     }
 
     #[test]
-    fn a_store_whose_sync_failed_is_replaced() {
-        // Written and not acknowledged: it may stay.
-        check_failed_sync(|log| log.store.data = null(), |log| log.hand_over(append(5)), 6);
+    fn an_index_whose_sync_failed_is_replaced() {
+        check_failed_sync(|log| log.index.data = null(), |log| log.begin_segment(1));
     }
 }

@@ -1,4 +1,4 @@
-//! How a batch of operations lies in the journal.
+//! How a batch of operations lies in a segment.
 //!
 //! ```text
 //! frame  <crc u32> <length u32> <sequence u64> <format> <operation>*       length counts from the format on
@@ -9,7 +9,7 @@
 //! committed  5 <length u32> <bytes>
 //! ```
 //!
-//! The checksum begins with the checksum of the frame before. So what an earlier round left in the file, or what
+//! The checksum begins with the checksum of the frame before. So what an earlier use left in the file, or what
 //! somebody stored that looks like a frame, is never taken for the next one.
 
 use std::io;
@@ -17,8 +17,7 @@ use std::io;
 use bytes::{Buf, BufMut, Bytes};
 use proto::FORMAT_VERSION;
 
-use super::chunk::damaged;
-use super::{Op, Record};
+use super::{Op, Record, damaged};
 
 pub(super) const HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
@@ -38,6 +37,9 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Of a place as it is stored.
+    pub(super) const BYTES: usize = 12;
+
     pub(super) fn to_bytes(self) -> Bytes {
         [&self.sequence.to_be_bytes()[..], &self.crc.to_be_bytes()[..]].concat().into()
     }
@@ -84,7 +86,7 @@ pub(super) fn read(bytes: &Bytes, before: Place) -> io::Result<Option<(Place, Ve
         if let Some((next, length)) = header(&later, place.sequence + 1)
             && chained(place.crc, &later[CRC_BYTES..length]) == next.crc
         {
-            return Err(damaged("a journal frame with a wrong checksum before another one"));
+            return Err(damaged("a frame of the log with a wrong checksum before another one"));
         }
         return Ok(None);
     }
@@ -137,12 +139,12 @@ fn put_bytes(frame: &mut Vec<u8>, bytes: &Bytes) {
 }
 
 fn size(length: usize) -> u32 {
-    u32::try_from(length).expect("a frame is smaller than the journal")
+    u32::try_from(length).expect("a frame is below 4 GiB")
 }
 
 fn read_ops(mut bytes: Bytes) -> io::Result<Vec<Op>> {
     if bytes.try_get_u8().map_err(ends_early)? != FORMAT_VERSION {
-        return Err(damaged("a journal frame of an unknown format"));
+        return Err(damaged("a frame of the log of an unknown format"));
     }
     let mut ops = Vec::new();
     while !bytes.is_empty() {
@@ -155,7 +157,7 @@ fn read_ops(mut bytes: Bytes) -> io::Result<Vec<Op>> {
             }
             VOTE => Op::Vote(read_bytes(&mut bytes)?),
             COMMITTED => Op::Committed(read_bytes(&mut bytes)?),
-            _ => return Err(damaged("a journal frame with an unknown operation")),
+            _ => return Err(damaged("a frame of the log with an unknown operation")),
         });
     }
     Ok(ops)
@@ -172,17 +174,17 @@ fn read_records(bytes: &mut Bytes) -> io::Result<Vec<Record>> {
     Ok(records)
 }
 
-/// Copied, so that one record that lives long does not keep the journal in memory.
+/// Copied, so that one record that lives long does not keep the segment in memory.
 fn read_bytes(bytes: &mut Bytes) -> io::Result<Bytes> {
     let length = bytes.try_get_u32().map_err(ends_early)? as usize;
     if bytes.len() < length {
-        return Err(damaged("a journal frame that ends early"));
+        return Err(damaged("a frame of the log that ends early"));
     }
     Ok(Bytes::copy_from_slice(&bytes.split_to(length)))
 }
 
 fn ends_early(_: bytes::TryGetError) -> io::Error {
-    damaged("a journal frame that ends early")
+    damaged("a frame of the log that ends early")
 }
 
 #[cfg(test)]

@@ -13,12 +13,6 @@ pub struct MemBackend {
 }
 
 impl MemBackend {
-    /// What another backend held.
-    pub(super) fn holding(mut recovered: Recovered) -> Self {
-        let records = std::mem::take(&mut recovered.records).into();
-        Self { kept: recovered, records }
-    }
-
     /// Carries out one operation.
     pub(super) fn apply(&mut self, op: Op) {
         match op {

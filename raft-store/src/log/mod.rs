@@ -4,13 +4,12 @@
 //! what [`LogBackend::commit`] returned `Ok` for is there after any crash, and that a batch it did not
 //! finish leaves a prefix at most.
 
-mod chunk;
 mod disk;
 mod faulty;
 mod frame;
-mod journal;
 mod memory;
 mod rebuild;
+mod segment;
 mod sled;
 #[cfg(test)]
 mod tests;
@@ -24,26 +23,32 @@ use bytes::Bytes;
 pub use disk::DiskLog;
 pub use faulty::{Fault, FaultyBackend, FaultyDisk};
 pub use memory::MemBackend;
-pub use sled::SledBackend;
 pub(crate) use writer::Writer;
 
-/// The records that values of a key-value store hold, in key order.
-pub(crate) fn unpack(values: &[(Bytes, Bytes)]) -> io::Result<Vec<Record>> {
-    let mut unpacker = chunk::Unpacker::default();
-    let mut records = Vec::new();
-    for (key, value) in values {
-        records.extend(unpacker.push(key, value.clone())?);
+/// The batches that bytes hold as frames, one behind the other from the beginning of a log.
+pub(crate) fn frames(bytes: &Bytes) -> io::Result<Vec<Vec<Op>>> {
+    let (mut place, mut offset, mut batches) = (frame::Place::default(), 0, Vec::new());
+    while let Some((next, ops, length)) = frame::read(&bytes.slice(offset..), place)? {
+        place = next;
+        offset += length;
+        batches.push(ops);
     }
-    Ok(records)
+    Ok(batches)
 }
 
-/// The values that records, which follow each other, are kept as, with their keys.
-pub(crate) fn pack(records: &[Record]) -> Vec<(Bytes, Bytes)> {
-    let keyed = |chunk: chunk::Chunk| {
-        let key = move |part| Bytes::copy_from_slice(&chunk::key(chunk.first, part));
-        (0..).map(key).zip(chunk.values).collect::<Vec<_>>()
-    };
-    chunk::pack(records).into_iter().flat_map(keyed).collect()
+/// Batches as frames, from the beginning of a log.
+pub(crate) fn framed(batches: &[Vec<Op>]) -> Bytes {
+    let (mut place, mut frame, mut all) = (frame::Place::default(), Vec::new(), Vec::new());
+    for ops in batches {
+        place = frame::write(&mut frame, place, ops);
+        all.extend_from_slice(&frame);
+    }
+    all.into()
+}
+
+/// Damage is never repaired by guessing: the member is replaced.
+fn damaged(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// One log entry in its stored form.

@@ -1,5 +1,4 @@
-//! Giving disk space back: sled's file never shrinks, so a file much larger than what lives in it is
-//! replaced by a copy.
+//! Replacing files that cannot be trusted any more by a copy, so that a crash leaves the one or the other.
 //!
 //! ```text
 //! raft/  raft.new/            the copy is complete and on disk
@@ -10,31 +9,6 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// When a file counts as much larger than what lives in it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bloat {
-    /// Smaller files are left alone.
-    pub(super) bytes_min: u64,
-    /// Size of the file to the size of what lives in it.
-    pub(super) factor: u64,
-}
-
-impl Default for Bloat {
-    fn default() -> Self {
-        Self { bytes_min: 256 << 20, factor: 6 }
-    }
-}
-
-impl Bloat {
-    pub(super) fn may_be(&self, disk_bytes: u64) -> bool {
-        disk_bytes > self.bytes_min
-    }
-
-    pub(super) fn is(&self, disk_bytes: u64, live_bytes: u64) -> bool {
-        self.may_be(disk_bytes) && disk_bytes > live_bytes.saturating_mul(self.factor)
-    }
-}
 
 /// Where the copy is made. What an earlier attempt left there is removed.
 pub(super) fn copy_dir(dir: &Path) -> io::Result<PathBuf> {

@@ -1,10 +1,16 @@
-//! The log on sled 0.34.7, in the one way that survived every power cut.
+//! What the log's segments are, and what stood in those that are gone: a few small values in sled 0.34.7, used in the one
+//! way that survived every power cut.
 //!
-//! sled's own flush writes to the page cache and syncs neither data nor metadata: all of fourteen power
-//! cuts lost everything. So what was taken counts only after an fdatasync of our own on the file sled writes
-//! to. Values stay at or below 64 KiB in segments of 8 MiB, because a larger page goes to a file beside,
-//! which nothing syncs. Records and marks share one tree: a batch is atomic within a tree only, and a
-//! purge without its mark brings purged entries back.
+//! ```text
+//! s <number u64>   <begin: sequence u64, crc u32> <end u64>     a segment; its end is 0 while it is written to
+//! m/vote           the vote as the last segment began
+//! m/committed      the committed position, likewise
+//! m/purged         <through u64> <marker>, likewise
+//! ```
+//!
+//! sled's own flush writes to the page cache and syncs neither data nor metadata: all of fourteen power cuts lost
+//! everything. So what was written counts only after an fdatasync of our own on the file sled writes to. A batch is
+//! atomic within one tree only, so there is one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,17 +18,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
-use super::chunk::{self, Chunk, Unpacker};
+use super::damaged;
 use super::frame::Place;
-use super::{LogBackend, LogStats, Op, Record, Recovered};
 
-/// Written into the store when it is created; must never change.
-const SEGMENT_BYTES: usize = 8 << 20;
+/// Written into the store when it is created; must never change. Values are below a hundred bytes, and a page of
+/// seventeen of them is far below the quarter of a segment that would send it to a file which is never synced.
+const SEGMENT_BYTES: usize = 512 << 10;
 
-/// The page cache is read at start only; the tail of the log is served from memory.
-const CACHE_BYTES: u64 = 16 << 20;
+/// Everything is read once, at start.
+const CACHE_BYTES: u64 = 1 << 20;
 
 /// sled cannot open a store on a full disk. This much is set aside and given back for that.
 const BALLAST_BYTES: u64 = 64 << 20;
@@ -31,16 +37,41 @@ const BALLAST: &str = "ballast";
 const VOTE: &[u8] = b"m/vote";
 const COMMITTED: &[u8] = b"m/committed";
 const PURGED: &[u8] = b"m/purged";
-const TAKEN: &[u8] = b"m/taken";
+const SEGMENT_PREFIX: u8 = b's';
 
-/// A log in a directory of its own.
-pub struct SledBackend {
+/// What the log remembers besides its records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    pub(super) vote: Option<Bytes>,
+    pub(super) committed: Option<Bytes>,
+    /// The last index that is gone, and its position in its stored form.
+    pub(super) purged: Option<(u64, Bytes)>,
+}
+
+/// A segment that belongs to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// The frame before its first one.
+    pub(super) begin: Place,
+    /// The index behind the last record when the next segment began; 0 while there is no next one.
+    pub(super) end: u64,
+}
+
+/// Segments by number, and the marks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) marks: Marks,
+    pub(super) segments: BTreeMap<u64, Extent>,
+}
+
+/// The index in a directory of its own.
+pub(super) struct Index {
     dir: PathBuf,
     database: Database,
     /// Of the file sled writes to, open as long as the store: fdatasync acts on the inode.
     pub(super) data: File,
-    /// First index of every chunk to what it holds.
-    chunks: BTreeMap<u64, Extent>,
+    /// What is stored, so that only what differs is written.
+    stored: Contents,
 }
 
 /// sled syncs when it is closed, and panics if it cannot. On a disk that fails, that would take along whoever opens the
@@ -64,15 +95,9 @@ impl Drop for Database {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Extent {
-    last: u64,
-    parts: u16,
-}
-
-impl SledBackend {
-    /// Opens or creates the log in a directory.
-    pub fn open(dir: &Path) -> io::Result<Self> {
+impl Index {
+    /// Opens or creates the index in a directory. What it returns is durable.
+    pub(super) fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         remove_unfinished(dir)?;
         let database = match open_database(dir) {
@@ -87,145 +112,59 @@ impl SledBackend {
         File::open(dir.join("conf"))?.sync_all()?;
         sync_dir(dir)?;
         dir.parent().map_or(Ok(()), sync_dir)?;
-        Ok(Self { dir: dir.to_owned(), database, data, chunks: BTreeMap::new() })
+        let stored = read(&database)?;
+        Ok(Self { dir: dir.to_owned(), database, data, stored })
     }
 
-    /// The last journal frame that was taken.
-    pub(super) fn taken(&self) -> io::Result<Option<Place>> {
-        self.mark(TAKEN)?.map(|place| Place::read(&place)).transpose()
+    /// What is stored.
+    pub(super) fn contents(&self) -> &Contents {
+        &self.stored
     }
 
-    /// Takes everything up to a journal frame, all or nothing. It is durable after [`SledBackend::sync`].
-    pub(super) fn take(&mut self, ops: Vec<Op>, through: Place) -> io::Result<()> {
-        let mut batch = self.batch(ops)?;
-        batch.insert(TAKEN.to_vec(), Some(through.to_bytes()));
-        self.write(batch)
+    /// Replaces what is stored, all or nothing. It is durable after [`Index::sync`].
+    pub(super) fn write(&mut self, contents: Contents) -> io::Result<()> {
+        let mut batch = ::sled::Batch::default();
+        let marks = [
+            (VOTE, contents.marks.vote.clone()),
+            (COMMITTED, contents.marks.committed.clone()),
+            (PURGED, contents.marks.purged.as_ref().map(|(through, marker)| purged(*through, marker))),
+        ];
+        for (name, value) in marks {
+            if let Some(value) = value {
+                batch.insert(name, &value[..]);
+            }
+        }
+        for number in self.stored.segments.keys().filter(|number| !contents.segments.contains_key(number)) {
+            batch.remove(&key(*number)[..]);
+        }
+        for (number, extent) in &contents.segments {
+            if self.stored.segments.get(number) != Some(extent) {
+                batch.insert(&key(*number)[..], &extent.to_bytes()[..]);
+            }
+        }
+        self.database.apply_batch(batch)?;
+        self.database.flush()?;
+        self.stored = contents;
+        Ok(())
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
         self.data.sync_data()
     }
 
-    /// What it takes to write the same log elsewhere.
-    pub(super) fn everything(&mut self) -> io::Result<Vec<Op>> {
-        let recovered = self.load()?;
-        let purged = self.mark(PURGED)?.map(split_purged).transpose()?;
-        let purge = purged.map(|(through, marker)| Op::Purge { through, marker });
-        let vote = recovered.vote.map(Op::Vote);
-        let committed = recovered.committed.map(Op::Committed);
-        let append = (!recovered.records.is_empty()).then_some(Op::Append(recovered.records));
-        Ok([vote, committed, purge, append].into_iter().flatten().collect())
+    /// Bytes on disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.database.size_on_disk().unwrap_or(0)
     }
 
-    /// Gives the room back that is set aside.
-    pub(super) fn drop_ballast(&self) -> io::Result<()> {
-        match fs::remove_file(self.dir.join(BALLAST)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
-    fn batch(&mut self, ops: Vec<Op>) -> io::Result<Overlay> {
-        let mut batch = Overlay::new();
-        for op in ops {
-            match op {
-                Op::Append(records) => self.append(&mut batch, &records),
-                Op::Truncate { from } => self.truncate(&mut batch, from)?,
-                Op::Purge { through, marker } => {
-                    self.purge(&mut batch, through);
-                    let mark = [&through.to_be_bytes()[..], &marker[..]].concat();
-                    batch.insert(PURGED.to_vec(), Some(mark.into()));
-                }
-                Op::Vote(vote) => drop(batch.insert(VOTE.to_vec(), Some(vote))),
-                Op::Committed(committed) => drop(batch.insert(COMMITTED.to_vec(), Some(committed))),
-            }
-        }
-        Ok(batch)
-    }
-
-    fn append(&mut self, batch: &mut Overlay, records: &[Record]) {
-        for Chunk { first, last, values } in chunk::pack(records) {
-            let parts = u16::try_from(values.len()).expect("bounded when packed");
-            for (part, value) in (0..parts).zip(values) {
-                batch.insert(chunk::key(first, part).to_vec(), Some(value));
-            }
-            self.chunks.insert(first, Extent { last, parts });
-        }
-    }
-
-    fn truncate(&mut self, batch: &mut Overlay, from: u64) -> io::Result<()> {
-        let gone = self.chunks.split_off(&from);
-        for (first, extent) in gone {
-            remove(batch, first, extent);
-        }
-        let cut = self.chunks.last_key_value().map(|(first, extent)| (*first, *extent));
-        if let Some((first, extent)) = cut.filter(|(_, extent)| extent.last >= from) {
-            // Only whole records share a chunk, so it has one value.
-            let value = self.read(batch, first)?;
-            let mut kept = Unpacker::default().push(&chunk::key(first, 0), value)?;
-            kept.retain(|record| record.index < from);
-            remove(batch, first, extent);
-            self.chunks.remove(&first);
-            self.append(batch, &kept);
-        }
-        Ok(())
-    }
-
-    fn purge(&mut self, batch: &mut Overlay, through: u64) {
-        let later = self.chunks.split_off(&(through + 1));
-        let earlier = std::mem::replace(&mut self.chunks, later);
-        for (first, extent) in earlier {
-            if extent.last <= through {
-                remove(batch, first, extent);
-            } else {
-                self.chunks.insert(first, extent);
-            }
-        }
-    }
-
-    /// The single value of a chunk, as it will be after the batch.
-    fn read(&self, batch: &Overlay, first: u64) -> io::Result<Bytes> {
-        let key = chunk::key(first, 0);
-        if let Some(Some(value)) = batch.get(&key[..]) {
-            return Ok(value.clone());
-        }
-        let value = self.database.get(key)?.ok_or_else(|| chunk::damaged("a chunk is missing"))?;
-        Ok(Bytes::copy_from_slice(&value))
-    }
-
-    fn mark(&self, name: &[u8]) -> io::Result<Option<Bytes>> {
-        Ok(self.database.get(name)?.map(|value| Bytes::copy_from_slice(&value)))
-    }
-
-    /// Everything that is stored, whether it belongs together or not.
-    fn scan(&mut self) -> io::Result<Vec<Record>> {
-        self.chunks.clear();
-        let mut records: Vec<Record> = Vec::new();
-        let mut unpacker = Unpacker::default();
-        for item in self.database.scan_prefix([chunk::LOG_PREFIX]) {
-            let (key, value) = item?;
-            let (first, part) = chunk::read_key(&key)?;
-            let found = unpacker.push(&key, Bytes::copy_from_slice(&value))?;
-            let last = found.last().map_or(first, |record| record.index);
-            let extent = self.chunks.entry(first).or_insert(Extent { last, parts: 0 });
-            *extent = Extent { last, parts: part + 1 };
-            records.extend(found);
-        }
-        Ok(records)
-    }
-
-    fn write(&self, batch: Overlay) -> io::Result<()> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.database.apply_batch(into_batch(batch))?;
-        self.database.flush()?;
-        Ok(())
+    /// Files beside the one that is synced.
+    pub(super) fn stray_files(&self) -> u64 {
+        fs::read_dir(self.dir.join("blobs")).map_or(0, |files| files.count() as u64)
     }
 
     /// A store with room for its own reopening. Reserving it may fail: then the disk is nearly full
     /// already, and the log goes on while it can.
-    fn keep_ballast(&self) {
+    pub(super) fn keep_ballast(&self) {
         let path = self.dir.join(BALLAST);
         let space = rustix::fs::statvfs(&self.dir).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
         // On a disk that was full a moment ago the log needs the room itself.
@@ -240,77 +179,59 @@ impl SledBackend {
             let _ = fs::remove_file(&path);
         }
     }
-}
 
-impl LogBackend for SledBackend {
-    fn commit(&mut self, ops: Vec<Op>) -> io::Result<()> {
-        let batch = self.batch(ops)?;
-        self.write(batch)?;
-        self.sync()
-    }
-
-    /// Leaves out what a purge or an unfinished batch left behind, and deletes it.
-    fn load(&mut self) -> io::Result<Recovered> {
-        let (vote, committed) = (self.mark(VOTE)?, self.mark(COMMITTED)?);
-        let purged = self.mark(PURGED)?.map(split_purged).transpose()?;
-        let mut records = self.scan()?;
-        let mut batch = Overlay::new();
-        if let Some((through, _)) = &purged {
-            // Purged entries come back when a crash undoes sled's own cleaning.
-            records.retain(|record| record.index > *through);
-            self.purge(&mut batch, *through);
+    /// Gives the room back that is set aside.
+    pub(super) fn drop_ballast(&self) -> io::Result<()> {
+        match fs::remove_file(self.dir.join(BALLAST)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
-        let mut kept: Vec<Record> = Vec::with_capacity(records.len());
-        for record in records {
-            match kept.last() {
-                Some(last) if record.index != last.index + 1 => break,
-                _ => kept.push(record),
-            }
-        }
-        let end = kept.last().map_or(0, |last| last.index + 1);
-        if self.chunks.values().any(|extent| extent.last >= end) {
-            tracing::warn!(end, "dropping log records beyond a gap");
-            self.truncate(&mut batch, end)?;
-        }
-        self.write(batch)?;
-        self.sync()?;
-        self.keep_ballast();
-        Ok(Recovered { vote, committed, purged: purged.map(|(_, marker)| marker), records: kept })
-    }
-
-    fn stats(&self) -> LogStats {
-        let stray_files = fs::read_dir(self.dir.join("blobs")).map_or(0, |files| files.count() as u64);
-        LogStats { disk_bytes: self.database.size_on_disk().unwrap_or(0), stray_files }
-    }
-
-    fn is_inline(&self) -> bool {
-        false
     }
 }
 
-/// The batch under way; the last write to a key wins.
-type Overlay = BTreeMap<Vec<u8>, Option<Bytes>>;
+impl Extent {
+    fn to_bytes(self) -> Bytes {
+        [&self.begin.to_bytes()[..], &self.end.to_be_bytes()[..]].concat().into()
+    }
 
-fn remove(batch: &mut Overlay, first: u64, extent: Extent) {
-    for part in 0..extent.parts {
-        batch.insert(chunk::key(first, part).to_vec(), None);
+    fn read(bytes: &[u8]) -> io::Result<Self> {
+        let begin = Place::read(bytes)?;
+        let end = bytes.get(Place::BYTES..).and_then(|end| end.try_into().ok());
+        let end = end.ok_or_else(|| damaged("a segment's entry that ends early"))?;
+        Ok(Self { begin, end: u64::from_be_bytes(end) })
     }
 }
 
-fn split_purged(mark: Bytes) -> io::Result<(u64, Bytes)> {
-    let through = mark.first_chunk().ok_or_else(|| chunk::damaged("a purge mark that ends early"))?;
-    Ok((u64::from_be_bytes(*through), mark.slice(8..)))
+fn key(number: u64) -> [u8; 9] {
+    let mut key = [SEGMENT_PREFIX; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
 }
 
-fn into_batch(overlay: Overlay) -> ::sled::Batch {
-    let mut batch = ::sled::Batch::default();
-    for (key, value) in overlay {
-        match value {
-            Some(value) => batch.insert(key, &value[..]),
-            None => batch.remove(key),
-        }
+fn purged(through: u64, marker: &Bytes) -> Bytes {
+    [&through.to_be_bytes()[..], &marker[..]].concat().into()
+}
+
+fn read(database: &::sled::Db) -> io::Result<Contents> {
+    let mark = |name: &[u8]| -> io::Result<Option<Bytes>> {
+        Ok(database.get(name)?.map(|value| Bytes::copy_from_slice(&value)))
+    };
+    let split = |mut mark: Bytes| {
+        let through = mark.try_get_u64().map_err(|_| damaged("a purge mark that ends early"))?;
+        Ok::<_, io::Error>((through, mark))
+    };
+    let marks = Marks {
+        vote: mark(VOTE)?,
+        committed: mark(COMMITTED)?,
+        purged: mark(PURGED)?.map(split).transpose()?,
+    };
+    let mut segments = BTreeMap::new();
+    for item in database.scan_prefix([SEGMENT_PREFIX]) {
+        let (key, value) = item?;
+        let number = key[1..].try_into().map_err(|_| damaged("a segment's key of the wrong length"))?;
+        segments.insert(u64::from_be_bytes(number), Extent::read(&value)?);
     }
-    batch
+    Ok(Contents { marks, segments })
 }
 
 /// sled gives its lock back from a thread of its own, some time after the store is dropped. A store that

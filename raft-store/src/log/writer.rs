@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{LogBackend, Op, join};
+use crate::alarm::Alarm;
 
 /// Told when a commit is durable, or that it may not be.
 type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -25,6 +26,9 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 
 /// Requests committed with one sync.
 const GROUP_MAX: usize = 4096;
+
+/// What an alarm calls it.
+const PART: &str = "the log";
 
 struct Request {
     build: Build,
@@ -57,18 +61,19 @@ pub(crate) struct Owner {
 }
 
 impl Writer {
-    pub(crate) fn start(backend: Box<dyn LogBackend>) -> io::Result<Self> {
+    pub(crate) fn start(backend: Box<dyn LogBackend>, alarm: Alarm) -> io::Result<Self> {
         let owner = Owner { backend, failed: None };
         if owner.backend.pause().is_some() {
             let (sender, receiver) = mpsc::unbounded_channel();
-            let handle = tokio::spawn(run_paused(owner, receiver));
+            let handle = tokio::spawn(run_paused(owner, receiver, alarm));
             return Ok(Self::Task(Mutex::new(Some(Task { sender, handle }))));
         }
         if owner.backend.is_inline() {
             return Ok(Self::Inline(Mutex::new(owner)));
         }
         let (sender, receiver) = channel();
-        let handle = std::thread::Builder::new().name("log".into()).spawn(move || run(owner, &receiver))?;
+        let handle =
+            std::thread::Builder::new().name("log".into()).spawn(move || run(owner, &receiver, &alarm))?;
         Ok(Self::Thread(Mutex::new(Some(Thread { sender, handle }))))
     }
 
@@ -150,7 +155,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no panic while the lock is held")
 }
 
-fn run(mut owner: Owner, requests: &Receiver<Request>) {
+fn run(mut owner: Owner, requests: &Receiver<Request>, alarm: &Alarm) {
+    let _guard = alarm.guard(PART);
     while let Ok(first) = requests.recv() {
         let mut group = vec![first];
         group.extend(requests.try_iter().take(GROUP_MAX - 1));
@@ -159,7 +165,8 @@ fn run(mut owner: Owner, requests: &Receiver<Request>) {
 }
 
 /// What [`run`] does, in virtual time.
-async fn run_paused(mut owner: Owner, mut requests: mpsc::UnboundedReceiver<Request>) {
+async fn run_paused(mut owner: Owner, mut requests: mpsc::UnboundedReceiver<Request>, alarm: Alarm) {
+    let _guard = alarm.guard(PART);
     let mut group = Vec::new();
     while requests.recv_many(&mut group, GROUP_MAX).await > 0 {
         tokio::time::sleep(owner.backend.pause().unwrap_or(Duration::ZERO)).await;

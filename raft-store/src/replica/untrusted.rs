@@ -10,23 +10,20 @@ use prost::Message;
 use proto::peer as wire;
 
 use super::{answer, convert, snapshot};
-use crate::log::{self, Record};
+use crate::log::{self, Op};
 use crate::peers::Refused;
 
-/// A stored value with its key.
-pub type Value = (Bytes, Bytes);
-
-/// The log records that stored values hold, in key order.
+/// The batches that bytes hold as frames, from the beginning of a log.
 ///
 /// # Errors
-/// A value is damaged.
-pub fn log_values(values: &[Value]) -> io::Result<Vec<Record>> {
-    log::unpack(values)
+/// A frame is damaged.
+pub fn frames(bytes: &Bytes) -> io::Result<Vec<Vec<Op>>> {
+    log::frames(bytes)
 }
 
-/// The values that records, which must follow each other, are stored as.
-pub fn log_values_of(records: &[Record]) -> Vec<Value> {
-    log::pack(records)
+/// Batches as they are stored.
+pub fn framed(batches: &[Vec<Op>]) -> Bytes {
+    log::framed(batches)
 }
 
 /// A log entry as it is stored; members send the same message.

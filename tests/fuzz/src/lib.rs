@@ -59,7 +59,7 @@ pub const TARGETS: &[Target] = &[
     target("spdy", nodes::spdy),
     target("channels", nodes::channels),
     target("log_line", nodes::log_line),
-    target("log_values", members::log_values),
+    target("frames", members::frames),
     target("log_entry", members::log_entry),
     target("commands", members::commands),
     target("peer_requests", members::peer_requests),

@@ -5,52 +5,41 @@ use mvcc::records::{Restorer, changes, entries};
 use mvcc::{Command, Revision, State, Term, wire};
 use prost::Message;
 use proto::store;
+use raft_store::log::{Op, Record};
 use raft_store::untrusted;
 use sha2::{Digest, Sha256};
 
 use crate::document::pieces;
 
-/// Bytes of a stored value's key.
-const KEY: usize = 11;
-
-/// Values of the log: first as they come, then good ones with one bit turned.
-pub fn log_values(data: &[u8]) {
-    let values: Vec<untrusted::Value> = pieces(data)
-        .map(|piece| piece.split_at(piece.len().min(KEY)))
-        .map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)))
-        .collect();
-    if let Ok(records) = untrusted::log_values(&values) {
-        let follow = records.windows(2).all(|pair| Some(pair[1].index) == pair[0].index.checked_add(1));
-        if follow && !records.is_empty() {
-            let again = untrusted::log_values(&untrusted::log_values_of(&records));
-            assert_eq!(again.expect("own values"), records);
-        }
+/// Frames of the log: first as they come, then good ones with one bit turned.
+pub fn frames(data: &[u8]) {
+    if let Ok(batches) = untrusted::frames(&Bytes::copy_from_slice(data)) {
+        assert_eq!(untrusted::frames(&untrusted::framed(&batches)).expect("own frames"), batches);
     }
     one_bit_turned(data);
 }
 
 fn one_bit_turned(data: &[u8]) {
-    let records: Vec<raft_store::log::Record> =
-        (7..).zip(pieces(data)).map(|(index, piece)| record(index, piece)).collect();
-    if records.is_empty() {
+    let batches: Vec<Vec<Op>> =
+        (7..).zip(pieces(data)).map(|(index, piece)| vec![append(index, piece)]).collect();
+    if batches.is_empty() {
         return;
     }
-    let mut values = untrusted::log_values_of(&records);
+    let mut turned = untrusted::framed(&batches).to_vec();
     let sum = data.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(131).wrapping_add((*byte).into()));
-    let at = sum % values.len();
-    let mut turned = values[at].1.to_vec();
-    let bit = sum / 8 % (turned.len() * 8);
+    let bit = sum % (turned.len() * 8);
     turned[bit / 8] ^= 1 << (bit % 8);
-    values[at].1 = turned.into();
-    match untrusted::log_values(&values) {
+    match untrusted::frames(&turned.into()) {
         Err(_) => {}
-        // A part that does not count any more takes its record with it, and whoever loads the log misses the index.
-        Ok(read) => assert!(read.len() < records.len(), "bit {bit} of value {at} turned unnoticed"),
+        // A frame that does not fit is the end: a crash tears the last one.
+        Ok(read) => {
+            assert!(read.len() < batches.len() && batches.starts_with(&read), "bit {bit} turned unnoticed")
+        }
     }
 }
 
-fn record(index: u64, piece: &[u8]) -> raft_store::log::Record {
-    raft_store::log::Record { index, bytes: Bytes::copy_from_slice(piece) }
+fn append(index: u64, piece: &[u8]) -> Op {
+    Op::Append(vec![Record { index, bytes: Bytes::copy_from_slice(piece) }])
 }
 
 /// Entries, votes, positions and memberships.
