@@ -10,6 +10,7 @@ use crate::local;
 mod access;
 mod audit;
 mod dev;
+mod member;
 mod server;
 
 /// Kubernetes on a raft: one binary that is a whole cluster.
@@ -32,6 +33,11 @@ enum Verb {
     Dev(dev::Dev),
     /// One control-plane replica, and a worker unless --no-agent.
     Server(server::Server),
+    /// The servers of a cluster, and who goes.
+    Member {
+        #[command(subcommand)]
+        verb: member::Member,
+    },
     /// A whole cluster on this machine, in network namespaces.
     Local {
         #[command(subcommand)]
@@ -93,6 +99,7 @@ impl Cli {
         match self.verb {
             Verb::Dev(dev) => dev.run(),
             Verb::Server(server) => server.run(),
+            Verb::Member { verb } => verb.run(),
             Verb::Local { verb } => match verb {
                 Local::Create(create) => create.run(&progress),
                 Local::Delete(name) => local::delete(&name.name, &progress),

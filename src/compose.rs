@@ -1,6 +1,7 @@
 //! Puts the rooms together: store, API server, controllers and scheduler while this member leads, and on a node the
 //! agent and the service proxy. Decides who gets which client; the work itself is in the rooms.
 
+mod advertising;
 mod audit;
 mod certificates;
 mod client;
@@ -23,11 +24,12 @@ use raft_store::{Options, Seams, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Code, Failure, Step};
+use advertising::Advertising;
 
 pub use audit::Audit;
 pub use node::Node;
 use peers::Peers;
-pub use peers::{Join, PeersConfig};
+pub use peers::{Join, Listed, Members, Membership, PeersConfig, Role};
 
 /// What `/version` and the agent report.
 pub const VERSION: &str = concat!("v1.36.1+kontiki.", env!("CARGO_PKG_VERSION"));
@@ -107,12 +109,17 @@ pub struct Server {
     failed: tokio::sync::mpsc::Receiver<Failure>,
 }
 
-/// The runtime everything runs on. Two workers at least: an apply must not wait for a request.
+/// Runs a server in a runtime of its own. Two workers at least: an apply must not wait for a request.
 ///
 /// # Errors
-/// The operating system has no threads left.
-pub fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().step("cannot start the runtime")
+/// The operating system has no threads left, or what the server says.
+pub fn run<T>(server: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.step("cannot start the runtime")?;
+    let ended = runtime.block_on(server);
+    // A part that has panicked may have left another waiting for ever.
+    runtime.shutdown_timeout(STOP_MAX);
+    ended
 }
 
 impl Server {
@@ -135,7 +142,8 @@ impl Server {
         let mut api_config = api_config(&config, &material, access)?;
         api_config.audit = config.audit.open(config.data_dir.as_deref())?;
         let tokens = api_config.signer.clone();
-        api_config.advertised = peers::advertised(&store, config.advertise);
+        let advertising = Advertising::new(&store, config.advertise);
+        api_config.advertised = advertising.addresses();
         let peering = CancellationToken::new();
         if let Some(peers) = &peers {
             peers.keep()?;
@@ -170,7 +178,7 @@ impl Server {
                 .step("cannot prepare the certificates")?,
         );
         leading::spawn(&mut tasks, &api, &store, &leading::Keys { authority, tokens }, &stop);
-        leading::advertise(&mut tasks, &api, &store, &stop);
+        advertising.spawn(&mut tasks, &api, &stop);
         let (sender, failed) = tokio::sync::mpsc::channel(4);
         let node_name = config.node.as_ref().map(|node| node.name.clone());
         if let Some(node) = config.node {
@@ -212,6 +220,8 @@ impl Server {
     pub async fn until_stopped(mut self) -> Result<(), Failure> {
         let result = tokio::select! {
             signal = signalled() => signal,
+            // Without an orderly end: it would wait for what is gone.
+            failed = self.store.failed() => return Err(panicked(failed)),
             failure = self.failed.recv() => match failure {
                 Some(failure) => Err(failure),
                 // Without a node nobody can report: wait for the signal alone.
@@ -231,6 +241,12 @@ impl Server {
         self.peering.cancel();
         result
     }
+}
+
+fn panicked(failed: raft_store::Failed) -> Failure {
+    Failure::new(Code::Other, format!("{failed}, and this server with it"))
+        .why("a bug, or broken memory; the log above has the place")
+        .fix("start it again: what was acknowledged is on disk; report the panic")
 }
 
 async fn signalled() -> Result<(), Failure> {

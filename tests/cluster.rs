@@ -47,7 +47,9 @@ async fn story() -> Result<()> {
     leader_is_cut_off(&cluster, &load).await?;
     leader_stops(&mut cluster, &load).await?;
     load.end(&cluster).await?;
-    strangers_stay_out(&mut cluster)
+    strangers_stay_out(&mut cluster)?;
+    lost_server_is_replaced(&mut cluster).await?;
+    leader_is_removed(&mut cluster).await
 }
 
 /// Written on any, read on any other at once.
@@ -66,11 +68,70 @@ async fn everything_is_everywhere(cluster: &Cluster) -> Result<()> {
 }
 
 async fn endpoints_name_all(cluster: &Cluster) -> Result<()> {
-    let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
-    let expected: Vec<Value> = (0..3).map(|host| json!(Hosts::address(host))).collect();
-    until("the kubernetes endpoints name all servers", async || {
-        let (_, slice) = cluster.api(2).await?.send(Method::GET, path, None).await?;
-        Ok(slice["endpoints"][0]["addresses"] == json!(expected))
+    endpoints_name(cluster, 2, &[0, 1, 2]).await
+}
+
+/// Asks one server for the addresses of the `kubernetes` Service, in both kinds, until they are those.
+async fn endpoints_name(cluster: &Cluster, asked: usize, hosts: &[usize]) -> Result<()> {
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    let endpoints = "/api/v1/namespaces/default/endpoints/kubernetes";
+    let expected: Vec<String> = hosts.iter().map(|host| Hosts::address(*host)).collect();
+    until(&format!("the kubernetes endpoints name {hosts:?}"), async || {
+        let mut api = cluster.api(asked).await?;
+        let (_, slice) = api.send(Method::GET, slices, None).await?;
+        let (_, endpoints) = api.send(Method::GET, endpoints, None).await?;
+        let addresses = endpoints["subsets"][0]["addresses"].as_array().context("addresses")?;
+        let addresses: Vec<&str> = addresses.iter().filter_map(|address| address["ip"].as_str()).collect();
+        Ok(slice["endpoints"][0]["addresses"] == json!(expected) && addresses == expected)
+    })
+    .await
+}
+
+/// One that is gone leaves the endpoints by itself, and the cluster when somebody says so.
+async fn lost_server_is_replaced(cluster: &mut Cluster) -> Result<()> {
+    let leader = cluster.leader(&[0, 1, 2]).await?;
+    // Not the first: it is the one that others join at.
+    let lost = if leader == 2 { 1 } else { 2 };
+    let kept: Vec<usize> = others(lost);
+    cluster.kill(lost)?;
+    endpoints_name(cluster, kept[0], &kept).await?;
+    let (listed, code) = cluster.member(leader, &["list", "-o", "json"])?;
+    let listed: Value = serde_json::from_str(&listed).with_context(|| format!("{code:?}: {listed}"))?;
+    let silent = listed["members"]
+        .as_array()
+        .context("members")?
+        .iter()
+        .filter(|member| member["silentSeconds"].as_u64().is_some_and(|seconds| seconds > 10));
+    let silent: Vec<&str> = silent.filter_map(|member| member["address"].as_str()).collect();
+    anyhow::ensure!(
+        silent == [format!("{}:6444", Hosts::address(lost))],
+        "silent are {silent:?} of {listed}"
+    );
+    let (said, code) = cluster.member(kept[0], &["remove", &Hosts::address(kept[1])])?;
+    anyhow::ensure!(code == Some(7) && said.contains("no quorum"), "one is needed: {code:?} and {said}");
+    cluster.start(3)?;
+    let (said, code) =
+        cluster.member(kept[0], &["replace", &Hosts::address(lost), "--with", &Hosts::address(3)])?;
+    anyhow::ensure!(code == Some(0) && said.contains("3 are left"), "replacing: {code:?} and {said}");
+    cluster.ready(3).await?;
+    create(&mut cluster.api(3).await?, "through-the-new-server").await?;
+    endpoints_name(cluster, 3, &[kept[0], kept[1], 3]).await
+}
+
+/// Any server may be asked, also for the one that leads.
+async fn leader_is_removed(cluster: &mut Cluster) -> Result<()> {
+    let members: Vec<usize> =
+        [0, 1, 2, 3].into_iter().filter(|host| cluster.servers[*host].is_some()).collect();
+    let leader = cluster.leader(&members).await?;
+    let left: Vec<usize> = members.into_iter().filter(|host| *host != leader).collect();
+    let (said, code) = cluster.member(left[0], &["remove", &Hosts::address(leader)])?;
+    anyhow::ensure!(code == Some(0), "removing the leader: {code:?} and {said}");
+    let new = cluster.leader(&left).await?;
+    create(&mut cluster.api(new).await?, "without-the-old-leader").await?;
+    endpoints_name(cluster, new, &left).await?;
+    until("the removed server is not ready", async || {
+        let ready = cluster.api(leader).await?.fetch(Method::GET, "/readyz", None).await?;
+        Ok(ready.0 != StatusCode::OK)
     })
     .await
 }
@@ -210,13 +271,13 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Resu
 struct Cluster {
     hosts: Hosts,
     folder: tempfile::TempDir,
-    servers: [Option<Child>; 3],
+    servers: [Option<Child>; 4],
 }
 
 impl Cluster {
     fn found() -> Result<Self> {
         let mut cluster =
-            Self { hosts: Hosts::make(3)?, folder: tempfile::tempdir()?, servers: [None, None, None] };
+            Self { hosts: Hosts::make(4)?, folder: tempfile::tempdir()?, servers: [const { None }; 4] };
         cluster.start(0)?;
         Ok(cluster)
     }
@@ -240,6 +301,16 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         Ok(command)
+    }
+
+    /// What `kontiki member` says on a server's host, and its exit code.
+    fn member(&self, host: usize, arguments: &[&str]) -> Result<(String, Option<i32>)> {
+        let mut command = self.hosts.command(host, &kontiki()?);
+        command.arg("member").args(arguments).arg("--data-dir").arg(self.data(host));
+        command.arg("--server").arg(format!("https://{}:6443", Hosts::address(host)));
+        let output = command.output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((String::from_utf8_lossy(&said).into_owned(), output.status.code()))
     }
 
     /// A server that asks the first one to let it in.

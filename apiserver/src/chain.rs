@@ -22,6 +22,7 @@ use access::UserInfo;
 use access::rbac::{self, Attributes, Decision};
 use axum::body::Body;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Request};
@@ -63,8 +64,9 @@ pub(crate) async fn answer(server: Arc<Inner>, origin: Origin, request: Request<
     let accept = context::accept(request.headers());
     let warnings = Warnings::default();
     let (parts, body) = request.into_parts();
-    if let Some(reply) = own_page(&server, &parts) {
-        return reply;
+    if let Some(page) = own_page(&server, &parts) {
+        let (status, text) = page.await;
+        return reply::text(status, text);
     }
     let mut body = Some(body);
     let mut seen = Seen::new(server.clone(), audit_id.clone());
@@ -96,10 +98,9 @@ pub(crate) async fn answer(server: Arc<Inner>, origin: Origin, request: Request<
 }
 
 /// A page of the program around this server.
-fn own_page(server: &Inner, parts: &Parts) -> Option<Reply> {
+fn own_page(server: &Inner, parts: &Parts) -> Option<BoxFuture<'static, (u16, String)>> {
     let pages = server.config.own_pages.as_ref().filter(|_| parts.uri.path().starts_with(OWN_PAGES))?;
-    let (status, text) = pages(parts)?;
-    Some(reply::text(status, text))
+    pages(parts)
 }
 
 /// Reads what nobody wanted, so that the connection can carry the next request.
@@ -146,6 +147,10 @@ async fn checked(
     let claimed = user.as_ref().map_or_else(|_| nobody(), Arc::clone);
     seen.is_from(&claimed, &info, &parts.uri, &parts.headers, origin.peer);
     let user = user?;
+    // What a wrong state shows is not merely old.
+    if info.is_resource && !server.store.is_sound() {
+        return Err(ApiError::Unavailable("this server's state is wrong and is being replaced".into()));
+    }
     if !may_be_old(&info, &query) && !server.in_contact() {
         return Err(ApiError::Unavailable("this server hears of no leader of its cluster".into()));
     }

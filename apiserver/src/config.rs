@@ -6,6 +6,7 @@ use access::Tree;
 use access::authn::Anonymous;
 use access::seal::Keyring;
 use access::tokens::Signer;
+use futures::future::BoxFuture;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -80,7 +81,8 @@ pub type Advertised = Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>;
 pub const OWN_PAGES: &str = "/kontiki/";
 
 /// Answers a page of one's own with a status and a text; `None` if there is no such page.
-pub type OwnPages = Arc<dyn Fn(&http::request::Parts) -> Option<(u16, String)> + Send + Sync>;
+pub type OwnPages =
+    Arc<dyn Fn(&http::request::Parts) -> Option<BoxFuture<'static, (u16, String)>> + Send + Sync>;
 
 impl Config {
     /// The defaults of a cluster: 10.96.0.0/16, node ports 30000–32767, port 6443.

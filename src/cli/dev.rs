@@ -9,7 +9,7 @@ use clap::Args;
 use super::access::AccessFlags;
 use super::answer;
 use super::audit::AuditFlags;
-use crate::compose::{Administrator, Server, ServerConfig, tokio_runtime};
+use crate::compose::{Administrator, Server, ServerConfig, run};
 use crate::failure::{Code, Failure, Step};
 
 /// Flags of `kontiki dev`.
@@ -55,7 +55,7 @@ impl Dev {
             administrator: Administrator::Privileged,
             peers: None,
         };
-        tokio_runtime()?.block_on(async {
+        run(async {
             let server = Server::start(config).await?;
             let ms = began.elapsed().as_millis();
             answer(&format!(

@@ -10,9 +10,7 @@ use netproxy::ProxyMode;
 use super::access::AccessFlags;
 use super::answer;
 use super::audit::AuditFlags;
-use crate::compose::{
-    Administrator, Join, Node, PeersConfig, Server as Running, ServerConfig, tokio_runtime,
-};
+use crate::compose::{Administrator, Join, Node, PeersConfig, Server as Running, ServerConfig, run};
 use crate::failure::{Code, Failure, Step};
 
 /// How long the node may take before the server gives up starting.
@@ -100,7 +98,7 @@ impl Server {
             administrator: Administrator::ByRole,
             peers: Some(peers),
         };
-        tokio_runtime()?.block_on(async {
+        run(async {
             let server = Running::start(config).await?;
             answer(&format!("export KUBECONFIG={}", self.kubeconfig.display()))?;
             server.node_ready(NODE_READY_MAX).await?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use access::UserInfo;
 use access::pki::Authority;
 use apiserver::ApiServer;
-use futures::FutureExt as _;
 use raft_store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -50,22 +49,6 @@ pub(super) fn spawn(
             }
         }
     });
-}
-
-/// Keeps the endpoints of the `kubernetes` Service at the servers there are.
-pub(super) fn advertise(tasks: &mut JoinSet<()>, api: &ApiServer, store: &Store, stop: &CancellationToken) {
-    let (api, store, stop) = (api.clone(), store.clone(), stop.clone());
-    tasks.spawn(
-        stop.run_until_cancelled_owned(async move {
-            let mut membership = store.membership();
-            while membership.changed().await.is_ok() {
-                if store.term().is_some() {
-                    api.advertise().await;
-                }
-            }
-        })
-        .map(drop),
-    );
 }
 
 async fn lead(api: ApiServer, term: u64, keys: Keys, until: CancellationToken) {

@@ -4,15 +4,18 @@
 //! members share (authorities and keys, over TLS, never through the log), opens its store empty and asks the members to
 //! admit it. Started again it goes on where it was.
 
+mod door;
 mod join;
+mod members;
+mod pages;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use access::pki::{Authority, JoinToken, PeerMaterial};
-use apiserver::{Advertised, OwnPages};
+use apiserver::OwnPages;
 use raft_store::peers::grpc::{Grpc, PEER_NAME, serve};
 use raft_store::peers::message::{AdmitRequest, Envelope};
 use raft_store::peers::{Begin, Member, PeerReply, PeerRequest, Peering, Transport as _};
@@ -22,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::{Code, Failure, Step};
 
 pub use join::Join;
+pub use members::{Listed, Members, Membership, Role};
 
 /// The file with this server's number.
 const MEMBER: &str = "member";
@@ -179,7 +183,7 @@ impl Peers {
     pub(super) fn pages(&self, authority: &Authority, store: &Store) -> Result<OwnPages, Failure> {
         let token = JoinToken::load_or_create(&self.dir.join("join-token"), authority)
             .step("cannot prepare the token for joining servers")?;
-        Ok(join::page(token, self.dir.clone(), store.clone()))
+        Ok(pages::pages(token, self.dir.clone(), store.clone()))
     }
 }
 
@@ -221,24 +225,6 @@ fn member_id(dir: &Path, joins: bool) -> Result<MemberId, Failure> {
 
 fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
-}
-
-/// The addresses of all servers: members' hosts, for every server serves the API where its members' port is.
-pub(super) fn advertised(store: &Store, own: IpAddr) -> Advertised {
-    let store = store.clone();
-    Arc::new(move || {
-        let hosts = store.members().into_iter().filter(|member| member.is_voter);
-        let mut hosts: Vec<IpAddr> =
-            hosts.filter_map(|member| Some(member.address.parse::<SocketAddr>().ok()?.ip())).collect();
-        if hosts.is_empty() {
-            hosts.push(own);
-        }
-        // Endpoints may not be loopback addresses.
-        hosts.retain(|host| !host.is_loopback() && !host.is_unspecified());
-        hosts.sort_unstable();
-        hosts.dedup();
-        hosts
-    })
 }
 
 #[cfg(test)]

@@ -64,8 +64,7 @@ impl HostProcess {
         say("runtime", "containerd answers");
         let inside =
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, API_PORT)).step("cannot listen inside the host")?;
-        let runtime = compose::tokio_runtime()?;
-        runtime.block_on(async {
+        compose::run(async {
             let config = compose::ServerConfig {
                 audit: compose::Audit::default(),
                 data_dir: Some(host.dir().join("server")),
