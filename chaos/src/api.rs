@@ -69,6 +69,8 @@ impl Api {
             Some(Err(MembershipError::Behind { .. })) => "behind",
             Some(Err(MembershipError::Taken { .. })) => "taken",
             Some(Err(MembershipError::Last { .. })) => "the last",
+            Some(Err(MembershipError::Unsafe { .. })) => "unsafe",
+            Some(Err(MembershipError::Refused { .. })) => "refused",
             Some(Err(MembershipError::Unknown { .. })) => "unknown",
         }
     }
@@ -196,6 +198,7 @@ impl Api {
         }
         let view = self.store.linearizable().await.map_err(|error| match error {
             ReadError::NoLeader => "no leader",
+            ReadError::Wrong => "wrong",
             ReadError::Stopped => "stopped",
         })?;
         if self.bug == Some(Bug::ReadsStale) {

@@ -29,6 +29,8 @@ pub enum Bug {
     SnapshotForgets,
     /// Ignores preconditions when it reads its log after a restart.
     ReplayUnguarded,
+    /// Ignores preconditions when it reads its log after a restart, and nobody compares states.
+    StatesNotCompared,
     /// Ignores preconditions.
     GuardsIgnored,
     /// Refuses what it should apply.
@@ -71,7 +73,7 @@ impl Bug {
             Self::UnknownDenied | Self::UnknownRepeated => &["unknown is said"],
             Self::HistoryDenied => &["history survives"],
             Self::ReadsNeedDisk => &["reads outlive the disk"],
-            Self::NeverRecovers => &["recovers by itself"],
+            Self::NeverRecovers | Self::StatesNotCompared => &["recovers by itself"],
         }
     }
 }

@@ -21,7 +21,7 @@ pub fn append_reply(bug: Option<Bug>, request: &PeerRequest) -> Option<PeerReply
     let PeerRequest::Append(_) = request else { return None };
     (bug == Some(Bug::VisibleBeforeCommit)).then(|| {
         let reply = Some(message::append_reply::Reply::Success(true));
-        PeerReply::Append(message::AppendReply { reply })
+        PeerReply::Append(message::AppendReply { reply, marks: Vec::new() })
     })
 }
 
@@ -32,8 +32,28 @@ pub fn request(bug: Option<Bug>, request: PeerRequest) -> PeerRequest {
             let bytes = body.bytes().expect("a snapshot in memory");
             PeerRequest::Snapshot(offer, SnapshotBody::from(without_history(bytes)))
         }
+        PeerRequest::Append(request) if bug == Some(Bug::StatesNotCompared) => {
+            PeerRequest::Append(message::AppendRequest { agreed: None, ..request })
+        }
         other => other,
     }
+}
+
+/// What comes back of a reply.
+pub fn reply(bug: Option<Bug>, reply: PeerReply) -> PeerReply {
+    match reply {
+        PeerReply::Append(reply) if bug == Some(Bug::StatesNotCompared) => {
+            PeerReply::Append(message::AppendReply { marks: Vec::new(), ..reply })
+        }
+        other => other,
+    }
+}
+
+/// What arrives of a snapshot whose connection breaks in the middle; nothing of anything else.
+pub fn cut_short(request: PeerRequest) -> Option<PeerRequest> {
+    let PeerRequest::Snapshot(offer, body) = request else { return None };
+    let bytes = body.bytes().expect("a snapshot in memory");
+    Some(PeerRequest::Snapshot(offer, SnapshotBody::from(bytes.slice(..bytes.len() / 2))))
 }
 
 /// A snapshot of the same state that remembers nothing before it.

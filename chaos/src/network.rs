@@ -292,6 +292,9 @@ impl Port {
         sleep(fate.there).await;
         let delivered = if fate.is_lost {
             self.count(kind, LOST);
+            if let Some(request) = forgery::cut_short(request) {
+                let _ = self.deliver(to, request).await;
+            }
             None
         } else {
             self.deliver(to, request).await
@@ -346,6 +349,7 @@ impl Port {
         if let Some(error) = self.cut_off(kind, wire, "reset", true) {
             return error;
         }
+        let answer = answer.map(|reply| forgery::reply(self.network.bug, reply));
         Some(answer.map_err(|refused| unreached(&refused.to_string(), false)))
     }
 
@@ -378,6 +382,8 @@ fn kind(request: &PeerRequest) -> &'static str {
         PeerRequest::ReadIndex(_) => "read index",
         PeerRequest::Propose(_) => "propose",
         PeerRequest::Admit(_) => "admit",
+        PeerRequest::Remove(_) => "remove",
+        PeerRequest::Fetch(..) => "fetch",
     }
 }
 

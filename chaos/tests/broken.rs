@@ -8,7 +8,7 @@ use clap::ValueEnum as _;
 /// `cargo run -p chaos -- sim --bug BUG --seeds 1..40` finds another one.
 const fn seed(bug: Bug) -> u64 {
     match bug {
-        Bug::UnknownRepeated | Bug::FollowerReadsStale => 2,
+        Bug::UnknownRepeated | Bug::FollowerReadsStale | Bug::ReplayUnguarded | Bug::StatesNotCompared => 2,
         Bug::ReadsNeedDisk => 4,
         Bug::SnapshotForgets => 7,
         Bug::VisibleBeforeCommit => 9,

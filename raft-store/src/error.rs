@@ -58,6 +58,9 @@ pub enum ReadError {
     /// No leader confirmed that this member is up to date.
     #[error("no leader confirms the newest revision")]
     NoLeader,
+    /// This member's state is not what most members have come to; it is being replaced.
+    #[error("this member's state is wrong and is being replaced")]
+    Wrong,
     /// The store is shutting down or has failed.
     #[error("the store has stopped")]
     Stopped,

@@ -6,6 +6,7 @@
 //! Invariants: nothing is readable or sent to a watcher before it is committed and on disk; a slow
 //! watcher never delays apply; nothing here knows HTTP or Kubernetes kinds.
 
+mod alarm;
 mod error;
 mod housekeeping;
 mod hub;
@@ -21,6 +22,7 @@ mod store;
 mod tests;
 mod watcher;
 
+pub use alarm::Failed;
 pub use error::{OpenError, ProposeError, ReadError, WatchEnd};
 pub use housekeeping::Limits;
 pub use medium::{Medium, SnapshotShelf};
@@ -30,5 +32,5 @@ pub use mvcc::{
 };
 pub use replica::{MemberInfo, MembershipError, untrusted};
 pub use seams::{Clock, HashSeed, Random, Seams};
-pub use store::{MemberId, Options, SnapshotReceiver, Store};
+pub use store::{MemberId, Options, Store};
 pub use watcher::Watcher;

@@ -179,6 +179,19 @@ impl Machine {
         }
     }
 
+    /// A state of the test's making.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self, spoil: impl FnOnce(&mut State)) {
+        spoil(&mut self.state);
+        self.publish_state();
+    }
+
+    /// Ends every watch: what they were told is not to be relied on.
+    pub(crate) fn disown(&mut self) {
+        let revision = self.state.revision();
+        self.shared.hub.lose_history(revision, revision);
+    }
+
     /// Applies a committed command. Nobody sees it before [`Machine::publish`].
     pub(crate) fn apply(&mut self, command: &Command, term: Term) {
         let applied = self.state.apply(command, term);
@@ -201,10 +214,14 @@ impl Machine {
                 old_views.expire(oldest);
             }
         }
-        self.shared.state.store(Arc::new(self.state.clone()));
-        self.shared.applied.send_replace(revision);
+        self.publish_state();
         self.shared.hub.dispatch(self.changes.iter(), revision);
         self.shared.resolve(std::mem::take(&mut self.outcomes));
         self.changes.clear();
+    }
+
+    fn publish_state(&self) {
+        self.shared.state.store(Arc::new(self.state.clone()));
+        self.shared.applied.send_replace(self.state.revision());
     }
 }

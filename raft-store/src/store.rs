@@ -15,13 +15,14 @@ use mvcc::{
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::{Alarm, Failed, Guard};
 use crate::error::{OpenError, ProposeError, ReadError};
 use crate::housekeeping::{Limits, Retention};
 use crate::machine::Shared;
 use crate::medium::Medium;
-use crate::peers::{PeerReply, PeerRequest, Peering, Refused, SnapshotBody};
+use crate::peers::{PeerReply, PeerRequest, Peering, Refused, SnapshotReceiver};
 use crate::proposal::{TRANSACTION_BYTES_MAX, transaction_cost};
-use crate::replica::{Incoming, MemberInfo, MembershipError, Opener, Replica};
+use crate::replica::{MemberInfo, MembershipError, Opener, Replica};
 use crate::seams::Seams;
 use crate::watcher::Watcher;
 
@@ -97,6 +98,7 @@ struct Inner {
     leadership: Arc<watch::Sender<Option<Term>>>,
     membership: Arc<watch::Sender<Vec<MemberInfo>>>,
     stopped: AtomicBool,
+    alarm: Alarm,
     tasks: CancellationToken,
 }
 
@@ -128,15 +130,18 @@ impl Store {
 
     async fn start(opener: Opener, options: Options, seams: Seams) -> Result<Self, OpenError> {
         let peering = options.peering.map(Arc::new);
-        let (replica, chores, shared) = Replica::start(opener, options.member, peering, &seams).await?;
+        let alarm = Alarm::default();
+        let starting = Replica::start(opener, options.member, peering, &seams, alarm.clone());
+        let (replica, chores, shared) = starting.await?;
         let tasks = CancellationToken::new();
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(replica.clone().work(chores)));
+        let guarded = |part, work| tokio::spawn(guarded(tasks.clone(), alarm.guard(part), work));
+        guarded("the way to the leader", replica.clone().work(chores).boxed());
         let leadership = Arc::new(watch::Sender::new(replica.leads()));
         let membership = Arc::new(watch::Sender::new(replica.members()));
         let supervised = replica.clone().supervise(leadership.clone(), membership.clone());
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(supervised));
+        guarded("the supervisor", supervised.boxed());
         let house = keep_house(replica.clone(), shared.clone(), seams.clone(), options.limits);
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(house));
+        guarded("housekeeping", house.boxed());
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX / IN_FLIGHT_UNIT));
         let stopped = AtomicBool::new(false);
         Ok(Self {
@@ -148,6 +153,7 @@ impl Store {
                 leadership,
                 membership,
                 stopped,
+                alarm,
                 tasks,
             }),
         })
@@ -300,10 +306,16 @@ impl Store {
         self.inner.replica.admit(id, address.into()).await
     }
 
-    /// Takes a member's vote and place. Only the leader can; it may remove itself.
+    /// The other members and how long ago each answered this one; `None` for one that has not yet. Only a leader is
+    /// answered.
+    pub fn answered(&self) -> Vec<(MemberId, Option<Duration>)> {
+        self.inner.replica.answered()
+    }
+
+    /// Takes a member's vote and place. Any member may be asked, also the one that goes.
     ///
     /// # Errors
-    /// This member does not lead, it is the last voter, or the outcome is not known.
+    /// No leader is known, it is the last voter, those that are left would be no quorum, or the outcome is not known.
     pub async fn remove(&self, id: MemberId) -> Result<(), MembershipError> {
         self.inner.replica.remove(id).await
     }
@@ -311,6 +323,30 @@ impl Store {
     /// Lets another voter lead; whether one does now.
     pub async fn hand_over(&self) -> bool {
         self.inner.replica.hand_over().await
+    }
+
+    /// Whether nobody has found this member's state to be wrong. What a wrong one shows is not to be relied on, not even
+    /// by those who take what is old.
+    pub fn is_sound(&self) -> bool {
+        self.inner.replica.is_sound()
+    }
+
+    /// Returns when a part of the store has panicked. It answers for nothing any more, and the process should end.
+    pub async fn failed(&self) -> Failed {
+        let alarm = self.inner.alarm.clone();
+        alarm.raised().await
+    }
+
+    /// Whether the engine runs.
+    #[cfg(test)]
+    pub(crate) fn runs(&self) -> bool {
+        self.inner.replica.runs()
+    }
+
+    /// Changes the state behind the log's back, as broken memory would.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, spoil: impl FnOnce(&mut crate::machine::Machine)) {
+        self.inner.replica.spoil(spoil);
     }
 
     /// Watches an interest from the first change after a revision, which may lie inside a transaction.
@@ -346,27 +382,6 @@ impl Store {
     }
 }
 
-/// Takes a snapshot's bytes.
-pub struct SnapshotReceiver(Incoming);
-
-impl SnapshotReceiver {
-    /// Takes some more. Waits for a disk.
-    ///
-    /// # Errors
-    /// The disk takes nothing.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write(bytes)
-    }
-
-    /// Everything has come; it is on disk then.
-    ///
-    /// # Errors
-    /// The disk takes nothing.
-    pub fn finish(self) -> io::Result<SnapshotBody> {
-        self.0.finish().map(SnapshotBody)
-    }
-}
-
 impl std::fmt::Debug for Store {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Store").field("revision", &self.view().revision()).finish_non_exhaustive()
@@ -382,6 +397,12 @@ fn opened_aside(dir: PathBuf) -> BoxFuture<'static, io::Result<Medium>> {
 fn proposal_id(seams: &Seams) -> ProposalId {
     let (high, low) = (seams.random.next(), seams.random.next());
     ProposalId(u128::from(high) << 64 | u128::from(low))
+}
+
+/// Work that goes on until the store stops, and is not silently gone when it panics.
+async fn guarded(tasks: CancellationToken, guard: Guard, work: BoxFuture<'static, ()>) {
+    let _guard = guard;
+    tasks.run_until_cancelled(work).await;
 }
 
 /// Compacts, snapshots and purges when they are due.

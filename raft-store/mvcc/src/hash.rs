@@ -32,6 +32,10 @@ pub(crate) fn digest(object: &Object, revision: Revision, created: Revision) -> 
 pub struct StateHash(Digest);
 
 impl StateHash {
+    /// How hashes are made: the canonical form, the digest and the sum. Hashes of another form say nothing about each
+    /// other.
+    pub const FORM: u32 = 1;
+
     pub(crate) fn add(&mut self, digest: &Digest) {
         for (lane, other) in self.0.iter_mut().zip(digest) {
             *lane = lane.wrapping_add(*other);
@@ -51,6 +55,18 @@ impl StateHash {
             chunk.copy_from_slice(&lane.to_le_bytes());
         }
         bytes
+    }
+}
+
+impl StateHash {
+    /// Reads what [`StateHash::to_bytes`] made; `None` if it has another length.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 32] = bytes.try_into().ok()?;
+        let mut lanes = [0; 4];
+        for (lane, chunk) in lanes.iter_mut().zip(bytes.chunks_exact(8)) {
+            *lane = u64::from_le_bytes(chunk.try_into().expect("chunks of eight bytes"));
+        }
+        Some(Self(lanes))
     }
 }
 

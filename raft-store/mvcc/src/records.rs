@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use proto::store as wire;
 
+use crate::hash::StateHash;
 use crate::state::State;
 use crate::types::{Change, ChangeKind, Entry, Key, Revision};
 use crate::wire::{Malformed, entry, read_entry};
@@ -30,6 +31,23 @@ pub fn changes(state: &State) -> impl Iterator<Item = wire::Change> {
         previous: change.previous.as_ref().and_then(&mut once),
         entry: once(&change.entry),
     })
+}
+
+/// Adds up the state hash of objects one by one, keeping none of them.
+#[derive(Debug, Default)]
+pub struct Tally(StateHash);
+
+impl Tally {
+    /// Takes an object.
+    pub fn add(&mut self, message: wire::Entry) -> Result<(), Malformed> {
+        self.0.add(read_entry(message)?.digest());
+        Ok(())
+    }
+
+    /// The hash of a state with exactly these objects.
+    pub fn hash(&self) -> StateHash {
+        self.0
+    }
 }
 
 /// Takes the records of a state, in the order they were written.

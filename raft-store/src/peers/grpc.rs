@@ -4,6 +4,7 @@
 //! because what matters is who issued it and not where it runs. That authority issues nothing else, so that no user's
 //! or node's certificate opens this door.
 
+mod chunks;
 mod client;
 mod server;
 #[cfg(test)]

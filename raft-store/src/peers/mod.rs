@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 pub use proto::peer as message;
 pub use proto::store::Member;
 
-use crate::replica::Image;
+use crate::replica::{Image, Incoming, Snapshots};
 use crate::store::MemberId;
 
 /// Carries requests to other members.
@@ -64,6 +64,9 @@ pub enum Refused {
         /// What is wrong.
         what: String,
     },
+    /// Only the leader does it.
+    #[error("this member does not lead")]
+    NotLeader,
     /// This member is shutting down, or its disk has failed.
     #[error("this member does not take part now")]
     Stopped,
@@ -88,6 +91,10 @@ pub enum PeerRequest {
     Propose(message::ProposeRequest),
     /// Asks to become a member.
     Admit(message::AdmitRequest),
+    /// Asks the leader to remove a member.
+    Remove(message::RemoveRequest),
+    /// Asks the leader for a whole snapshot, and says where its bytes go.
+    Fetch(message::FetchRequest, SnapshotPlace),
 }
 
 /// The reply to a request of the same name.
@@ -107,6 +114,10 @@ pub enum PeerReply {
     Propose(message::ProposeReply),
     /// To [`PeerRequest::Admit`].
     Admit(message::AdmitReply),
+    /// To [`PeerRequest::Remove`].
+    Remove(message::RemoveReply),
+    /// To [`PeerRequest::Fetch`].
+    Fetch(SnapshotBody),
 }
 
 impl PeerRequest {
@@ -120,7 +131,49 @@ impl PeerRequest {
             Self::ReadIndex(request) => request.envelope.as_ref(),
             Self::Propose(request) => request.envelope.as_ref(),
             Self::Admit(request) => request.envelope.as_ref(),
+            Self::Remove(request) => request.envelope.as_ref(),
+            Self::Fetch(request, _) => request.envelope.as_ref(),
         }
+    }
+}
+
+/// Where the bytes of a snapshot go that a member asked for.
+#[derive(Debug, Clone)]
+pub struct SnapshotPlace(pub(crate) Snapshots);
+
+impl SnapshotPlace {
+    /// For who answers: the place is the asker's own affair.
+    pub(crate) fn nowhere() -> Self {
+        Self(Snapshots::nowhere())
+    }
+
+    /// Begins to take them.
+    ///
+    /// # Errors
+    /// The disk takes nothing.
+    pub fn receive(&self) -> io::Result<SnapshotReceiver> {
+        Ok(SnapshotReceiver(Incoming::new(&self.0)?))
+    }
+}
+
+/// Takes a snapshot's bytes, and refuses them as soon as they cannot be one.
+pub struct SnapshotReceiver(pub(crate) Incoming);
+
+impl SnapshotReceiver {
+    /// Takes some more. Waits for a disk.
+    ///
+    /// # Errors
+    /// They are damaged ([`io::ErrorKind::InvalidData`]), or the disk takes nothing.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write(bytes)
+    }
+
+    /// Everything has come; it is whole and on disk then.
+    ///
+    /// # Errors
+    /// It is not whole ([`io::ErrorKind::InvalidData`]), or the disk takes nothing.
+    pub fn finish(self) -> io::Result<SnapshotBody> {
+        self.0.finish().map(SnapshotBody)
     }
 }
 

@@ -10,7 +10,7 @@ use proto::peer as wire;
 use proto::store as stored;
 
 use super::convert;
-use super::member::Member;
+use super::member::{COMMIT_WAIT_MAX, Member};
 use super::snapshot::Snapshot;
 use super::types::{SnapshotMeta, TypeConfig, Vote};
 use crate::peers::{PeerReply, PeerRequest, Refused};
@@ -30,6 +30,10 @@ impl Member {
             }
             PeerRequest::Snapshot(offer, body) => {
                 let (vote, meta) = read_offer(offer)?;
+                // Before the engine relies on it: it would take one that cannot be installed for a failed disk.
+                if body.0.verified().map_err(malformed)? != meta {
+                    return Err(malformed("a snapshot of something else than was offered"));
+                }
                 let snapshot = Snapshot { meta, snapshot: body.0 };
                 let answer = self.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
                 self.hear();
@@ -51,15 +55,20 @@ impl Member {
             }
             PeerRequest::Propose(request) => self.take(request).await.map(PeerReply::Propose),
             PeerRequest::Admit(request) => self.answer_admission(request).await.map(PeerReply::Admit),
+            PeerRequest::Remove(request) => Ok(PeerReply::Remove(self.answer_removal(request).await)),
+            PeerRequest::Fetch(request, _) => self.answer_fetch(request).await.map(PeerReply::Fetch),
         }
     }
 
     async fn append(&self, request: wire::AppendRequest) -> Result<wire::AppendReply, Refused> {
         use wire::append_reply::Reply;
+        let (is_heartbeat, agreed) = (request.entries.is_empty(), request.agreed.clone());
         let answer = self.raft().append_entries(read_append(request)?).await.map_err(stopped)?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             self.hear();
+            self.soundness().hear(agreed.as_ref());
         }
+        let marks = if is_heartbeat { self.soundness().own_marks() } else { Vec::new() };
         let reply = match answer {
             AppendEntriesResponse::Success => Reply::Success(true),
             AppendEntriesResponse::PartialSuccess(Some(last)) => Reply::Partial(convert::position(&last)),
@@ -69,7 +78,7 @@ impl Member {
             }
             AppendEntriesResponse::HigherVote(vote) => Reply::HigherVote(convert::vote(&vote)),
         };
-        Ok(wire::AppendReply { reply: Some(reply) })
+        Ok(wire::AppendReply { reply: Some(reply), marks })
     }
 
     /// Appends what a follower was asked to write. A request that comes twice is taken once.
@@ -91,7 +100,10 @@ impl Member {
 
     async fn take_one(&self, command: Command) -> wire::ProposeOutcome {
         use wire::propose_outcome::Outcome;
-        match self.append_command(command).await {
+        // Whoever asked has given up by then.
+        let appending = tokio::time::timeout(COMMIT_WAIT_MAX, self.append_command(command));
+        let Ok(appended) = appending.await else { return outcome(Outcome::Unknown(true)) };
+        match appended {
             Ok(position) => outcome(Outcome::Position(position)),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                 not_leader(forward.leader_id)

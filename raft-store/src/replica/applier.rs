@@ -9,8 +9,11 @@ use openraft::entry::RaftPayload as _;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder as _};
 
+use super::ledger::Mark;
 use super::snapshot::{Builder, Contents, Image, Snapshot, Snapshots};
+use super::soundness::Soundness;
 use super::types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::alarm::Alarm;
 use crate::machine::Machine;
 
 /// Entries published together. A batch is visible at its end, so an endless stream must be cut.
@@ -22,17 +25,22 @@ pub(crate) struct Core {
     machine: Machine,
     last_applied: Option<LogId>,
     membership: StoredMembership,
+    /// Made in the batch under way.
+    marks: Vec<Mark>,
+    soundness: Arc<Soundness>,
 }
 
 /// Applies to the state. The lock is free but while an engine that has failed is being replaced.
 pub(crate) struct Applier {
     core: Arc<Mutex<Core>>,
     snapshots: Snapshots,
+    alarm: Alarm,
 }
 
 impl Core {
-    pub(crate) fn new(machine: Machine) -> Arc<Mutex<Self>> {
-        Arc::new(Mutex::new(Self { machine, last_applied: None, membership: StoredMembership::default() }))
+    pub(crate) fn new(machine: Machine, soundness: Arc<Soundness>) -> Arc<Mutex<Self>> {
+        let (last_applied, membership, marks) = (None, StoredMembership::default(), Vec::new());
+        Arc::new(Mutex::new(Self { machine, last_applied, membership, marks, soundness }))
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -45,9 +53,22 @@ impl Core {
             EntryPayload::Membership(_) => {
                 let membership = entry.payload.get_membership().expect("matched above");
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                self.soundness.ledger().elect(self.membership.membership().voter_ids().collect());
             }
         }
         self.last_applied = Some(entry.log_id);
+        if Mark::is_due(entry.log_id.index()) {
+            self.marks.push(Mark::of(self.machine.state(), entry.log_id.index()));
+        }
+    }
+
+    fn publish(&mut self) {
+        self.machine.publish();
+        if let Some(last) = self.last_applied {
+            let newest = Mark::of(self.machine.state(), last.index());
+            self.soundness.ledger().note(&self.marks, newest);
+        }
+        self.marks.clear();
     }
 
     fn contents(&self) -> Contents {
@@ -62,12 +83,33 @@ impl Core {
         self.machine.replace(contents.state);
         self.last_applied = contents.last_applied;
         self.membership = contents.membership;
+        self.marks.clear();
+        let mut ledger = self.soundness.ledger();
+        ledger.begin_again();
+        ledger.elect(self.membership.membership().voter_ids().collect());
+    }
+
+    /// Ends every watch of a state that is wrong.
+    pub(super) fn disown(&mut self) {
+        self.machine.disown();
+    }
+
+    /// Puts another state in the place of one that is wrong. Whoever began to watch it meanwhile has to begin again.
+    pub(super) fn restore(&mut self, contents: Contents) {
+        self.disown();
+        self.replace(contents);
+    }
+
+    /// The state, for tests that spoil it.
+    #[cfg(test)]
+    pub(super) fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
     }
 }
 
 impl Applier {
-    pub(crate) fn new(core: Arc<Mutex<Core>>, snapshots: Snapshots) -> Self {
-        Self { core, snapshots }
+    pub(crate) fn new(core: Arc<Mutex<Core>>, snapshots: Snapshots, alarm: Alarm) -> Self {
+        Self { core, snapshots, alarm }
     }
 
     /// The last entry in the state.
@@ -78,7 +120,10 @@ impl Applier {
     /// Saves the state as it is.
     pub(super) async fn save(&self) -> io::Result<()> {
         let contents = self.core().contents();
-        Builder { snapshots: self.snapshots.clone(), contents }.build_snapshot().await.map(drop)
+        Builder { snapshots: self.snapshots.clone(), contents, alarm: self.alarm.clone() }
+            .build_snapshot()
+            .await
+            .map(drop)
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -99,6 +144,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
+        let _guard = self.alarm.guard("apply");
         let mut batches = entries.ready_chunks(BATCH_MAX);
         while let Some(batch) = batches.next().await {
             let mut responders = Vec::with_capacity(batch.len());
@@ -109,7 +155,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
                     core.apply(&entry);
                     responders.extend(responder);
                 }
-                core.machine.publish();
+                core.publish();
             }
             responders.into_iter().for_each(|responder| responder.send(()));
         }
@@ -117,10 +163,12 @@ impl RaftStateMachine<TypeConfig> for Applier {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { snapshots: self.snapshots.clone(), contents: self.core().contents() }
+        let (snapshots, contents) = (self.snapshots.clone(), self.core().contents());
+        Builder { snapshots, contents, alarm: self.alarm.clone() }
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, image: Image) -> io::Result<()> {
+        let _guard = self.alarm.guard("the installation of a snapshot");
         let snapshots = self.snapshots.clone();
         let install = move || {
             let contents = image.load()?;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::convert;
 use super::types::{Entry, LogId, TypeConfig, Vote};
+use crate::alarm::Alarm;
 use crate::log::{LogBackend, Op, Record, Recovered, Writer};
 
 /// The log. Clones share it.
@@ -46,9 +47,9 @@ impl LogStore {
     }
 
     /// Loads what a backend holds and starts writing to it.
-    pub(crate) fn open(mut backend: Box<dyn LogBackend>) -> io::Result<Self> {
+    pub(crate) fn open(mut backend: Box<dyn LogBackend>, alarm: Alarm) -> io::Result<Self> {
         let tail = Tail::recovered(backend.load()?)?;
-        let writer = Writer::start(backend)?;
+        let writer = Writer::start(backend, alarm)?;
         Ok(Self { shared: Arc::new(Shared { tail: Mutex::new(tail), writer }) })
     }
 
@@ -66,6 +67,11 @@ impl LogStore {
     pub(super) fn last(&self) -> Option<LogId> {
         let tail = self.tail();
         tail.entries.back().map(|(entry, _)| entry.log_id).or(tail.purged)
+    }
+
+    /// The last entry that is gone.
+    pub(super) fn purged(&self) -> Option<LogId> {
+        self.tail().purged
     }
 
     /// Index through which to purge so that at most this many bytes and entries remain.

@@ -21,13 +21,15 @@ use super::applier::Core;
 use super::convert;
 use super::forward::Arrivals;
 use super::network::PeerClient;
-use super::types::{Peer, Proposal, Raft, Runtime, TypeConfig};
+use super::soundness::Soundness;
+use super::types::{LogId, Peer, Proposal, Raft, Runtime, TypeConfig};
 use super::{Applier, LogStore, Peers, Snapshots};
+use crate::alarm::Alarm;
 use crate::error::{OpenError, ProposeError, ReadError};
 use crate::housekeeping::Limits;
 use crate::log::LogBackend;
 use crate::medium::Medium;
-use crate::peers::{Begin, PeerReply, PeerRequest, Peering};
+use crate::peers::{Begin, PeerReply, PeerRequest};
 use crate::store::MemberId;
 use proto::peer as wire;
 
@@ -49,6 +51,23 @@ pub(super) type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>
 
 type Metrics = openraft::type_config::alias::WatchReceiverOf<TypeConfig, openraft::RaftMetrics<TypeConfig>>;
 
+/// How long a leader may take to commit what it has appended, before the outcome counts as unknown.
+pub(super) const COMMIT_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a snapshot may take before another is asked for, and how often. What is asked for while one is being made
+/// comes to nothing.
+const SNAPSHOT_STEP_MAX: Duration = Duration::from_secs(60);
+const SNAPSHOT_STEPS_MAX: usize = 5;
+
+/// What outlives an engine: the state, and what is known of others.
+pub(super) struct Lasting {
+    pub(super) core: Arc<Mutex<Core>>,
+    /// What followers have sent.
+    pub(super) arrivals: Arc<Mutex<Arrivals>>,
+    pub(super) soundness: Arc<Soundness>,
+    pub(super) alarm: Alarm,
+}
+
 /// A running engine.
 pub(super) struct Member {
     raft: Raft,
@@ -61,8 +80,7 @@ pub(super) struct Member {
     is_sole: AtomicBool,
     /// When the leader was last heard of.
     heard: Mutex<Option<Instant>>,
-    /// What followers have sent; outlives this engine, as their requests may.
-    arrivals: Arc<Mutex<Arrivals>>,
+    lasting: Lasting,
 }
 
 impl Member {
@@ -70,35 +88,35 @@ impl Member {
     pub(super) async fn start(
         medium: Medium,
         id: MemberId,
-        peering: Option<Arc<Peering>>,
-        core: Arc<Mutex<Core>>,
-        arrivals: Arc<Mutex<Arrivals>>,
+        peers: Peers,
+        lasting: Lasting,
         seed: u64,
     ) -> Result<Self, OpenError> {
         let Medium { backend, snapshots } = medium;
-        let log = open_log(backend).await?;
-        let applier = Applier::new(core, snapshots.clone());
+        let log = open_log(backend, &lasting.alarm).await?;
+        let applier = Applier::new(lasting.core.clone(), snapshots.clone(), lasting.alarm.clone());
         if applier.last_applied() > log.last() {
             // Others committed what the failed disk did not take. The engine is about to cut the log behind what
             // is applied, and that has to be on disk then: else a power cut leaves neither.
             applier.save().await.map_err(OpenError::from)?;
         }
         let config = Arc::new(config().validate().expect("constants that fit each other"));
-        let peers = Peers::new(id, peering.clone());
         let starting = Raft::new(id.0, config, peers.clone(), log.clone(), applier);
         let raft = DeterministicRng::<Runtime>::scope(seed, starting).await.map_err(refused)?;
-        let begin = peering.as_ref().map_or(Begin::Found, |peering| peering.begin);
-        if begin == Begin::Found && !raft.is_initialized().await.map_err(refused)? {
-            let address = peering.map(|peering| peering.address.to_string()).unwrap_or_default();
+        if peers.begin() == Begin::Found && !raft.is_initialized().await.map_err(refused)? {
+            let address = peers.own_address().map(|address| address.to_string()).unwrap_or_default();
             raft.initialize(BTreeMap::from([(id.0, Peer { address })])).await.map_err(refused)?;
         }
         // Of the engine itself: its metrics may not have heard of a membership that was just made.
-        let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect());
-        let voters: Vec<u64> = voters.await.map_err(refused)?;
+        let asking = raft.with_raft_state(|state| {
+            let members = state.membership_state.effective();
+            (members.voter_ids().collect(), members.nodes().count())
+        });
+        let (voters, members): (Vec<u64>, usize) = asking.await.map_err(refused)?;
         let is_sole = AtomicBool::new(voters == [id.0]);
         let heard = Mutex::default();
-        let member = Self { raft, log, snapshots, id, peers, is_sole, heard, arrivals };
-        match member.recover().await {
+        let member = Self { raft, log, snapshots, id, peers, is_sole, heard, lasting };
+        match member.recover(members > 1).await {
             Ok(()) => Ok(member),
             Err(error) => {
                 member.stop().await;
@@ -108,13 +126,13 @@ impl Member {
     }
 
     /// Waits until every entry that may have been acknowledged is applied, if this member alone can tell.
-    async fn recover(&self) -> Result<(), OpenError> {
+    async fn recover(&self, is_heard: bool) -> Result<(), OpenError> {
         if !self.is_sole() {
             return Ok(());
         }
-        // Nobody else can lead: there is no election timeout to wait for, nor anybody to send heartbeats
-        // to. Without ticks an idle store is idle.
-        self.raft.runtime_config().tick(false);
+        // Nobody else can lead: there is no election timeout to wait for. Without somebody who listens there is nobody
+        // to send heartbeats to either, and without ticks an idle store is idle.
+        self.raft.runtime_config().tick(is_heard);
         self.raft.trigger().elect(false).await.map_err(refused)?;
         let mut metrics = self.metrics();
         loop {
@@ -158,6 +176,18 @@ impl Member {
         &self.snapshots
     }
 
+    pub(super) fn log(&self) -> &LogStore {
+        &self.log
+    }
+
+    pub(super) fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    pub(super) fn soundness(&self) -> &Soundness {
+        &self.lasting.soundness
+    }
+
     pub(super) fn id(&self) -> MemberId {
         self.id
     }
@@ -167,7 +197,7 @@ impl Member {
     }
 
     pub(super) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
-        self.arrivals.lock().expect("no panic while the lock is held")
+        self.lasting.arrivals.lock().expect("no panic while the lock is held")
     }
 
     /// Notes that the leader was heard of.
@@ -339,27 +369,43 @@ impl Member {
 
     /// Takes a snapshot of what is applied and shortens the log behind it.
     pub(super) async fn snapshot(&self, limits: &Limits) -> Result<(), ReadError> {
-        let mut metrics = self.metrics();
-        let wanted = metrics.borrow_watched().last_applied;
-        self.raft.trigger().snapshot().await.map_err(|_| ReadError::Stopped)?;
-        let taken = loop {
-            {
-                let now = metrics.borrow_watched();
-                if now.running_state.is_err() {
-                    return Err(ReadError::Stopped);
-                }
-                if now.snapshot >= wanted {
-                    break now.snapshot;
-                }
-            }
-            metrics.changed().await.map_err(|_| ReadError::Stopped)?;
-        };
+        let wanted = self.metrics().borrow_watched().last_applied;
+        let taken = self.snapshot_of(wanted).await?;
         let keep_from = self.log.purge_point(limits.log_keep_bytes, limits.log_keep_entries);
         if let (Some(taken), Some(through)) = (taken, keep_from) {
             let through = through.min(taken.index());
             self.raft.trigger().purge_log(through).await.map_err(|_| ReadError::Stopped)?;
         }
         Ok(())
+    }
+
+    /// Returns when there is a snapshot at or behind a position, and where.
+    pub(super) async fn snapshot_of(&self, wanted: Option<LogId>) -> Result<Option<LogId>, ReadError> {
+        for _ in 0..SNAPSHOT_STEPS_MAX {
+            let mut metrics = self.metrics();
+            let before = metrics.borrow_watched().snapshot;
+            self.raft.trigger().snapshot().await.map_err(|_| ReadError::Stopped)?;
+            let newer = async {
+                loop {
+                    {
+                        let now = metrics.borrow_watched();
+                        if now.running_state.is_err() {
+                            return Err(ReadError::Stopped);
+                        }
+                        if now.snapshot >= wanted || now.snapshot > before {
+                            return Ok(now.snapshot);
+                        }
+                    }
+                    metrics.changed().await.map_err(|_| ReadError::Stopped)?;
+                }
+            };
+            match tokio::time::timeout(SNAPSHOT_STEP_MAX, newer).await {
+                Ok(Ok(taken)) if taken < wanted => {}
+                Ok(taken) => return taken,
+                Err(_) => tracing::warn!("no snapshot was made in {SNAPSHOT_STEP_MAX:?}"),
+            }
+        }
+        Err(ReadError::Stopped)
     }
 
     /// Stops the engine and closes its log.
@@ -371,12 +417,13 @@ impl Member {
     }
 }
 
-async fn open_log(backend: Option<Box<dyn LogBackend>>) -> Result<LogStore, OpenError> {
+async fn open_log(backend: Option<Box<dyn LogBackend>>, alarm: &Alarm) -> Result<LogStore, OpenError> {
     let Some(backend) = backend else { return Ok(LogStore::in_memory()) };
+    let alarm = alarm.clone();
     let opened = if backend.is_inline() {
-        LogStore::open(backend)
+        LogStore::open(backend, alarm)
     } else {
-        let opening = tokio::task::spawn_blocking(move || LogStore::open(backend));
+        let opening = tokio::task::spawn_blocking(move || LogStore::open(backend, alarm));
         opening.await.expect("loading does not panic and is not aborted")
     };
     opened.map_err(|error| match error.kind() {

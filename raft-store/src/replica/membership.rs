@@ -7,7 +7,7 @@ use openraft::ChangeMembers;
 #[cfg(test)]
 use openraft::EntryPayload;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
-use openraft::rt::WatchReceiver as _;
+use openraft::rt::{Instant as _, WatchReceiver as _};
 use proto::peer as wire;
 use proto::store as stored;
 use tokio::time::Instant;
@@ -26,7 +26,13 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(30);
 /// Between two attempts of a leader that waits for its first quorum.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long a change of members may take to commit.
-const CHANGE_MAX: Duration = Duration::from_secs(10);
+pub(super) const CHANGE_MAX: Duration = Duration::from_secs(10);
+/// How long a leader may take to hear of a quorum before it says that there is none.
+const HEARING_MAX: Duration = Duration::from_secs(1);
+/// How long a handover may hold up a shutdown, or a removal.
+pub(super) const HANDOVER_MAX: Duration = Duration::from_millis(250);
+/// A voter that has not answered for so long does not count when another is removed: twenty heartbeats.
+const LIVE_MAX: Duration = Duration::from_secs(2);
 
 /// A member of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +73,22 @@ pub enum MembershipError {
     Last {
         /// It.
         member: MemberId,
+    },
+    /// Without it the voters that answer would be no quorum, and could not even take it back.
+    #[error("without member {member} {live} of {voters} voters would answer, which is no quorum")]
+    Unsafe {
+        /// Who should go.
+        member: MemberId,
+        /// Voters that would be left and have answered lately.
+        live: usize,
+        /// Voters that would be left.
+        voters: usize,
+    },
+    /// The leader does not do it, in its own words.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
     },
     /// The change may or may not have happened; looking at the members tells.
     #[error("the change did not complete: {reason}")]
@@ -180,10 +202,61 @@ impl Member {
             if members.iter().filter(|member| member.is_voter).count() == 1 {
                 return Err(MembershipError::Last { member: id });
             }
+            self.stays_able(id, &members).await?;
             self.change(ChangeMembers::RemoveVoters([id.0].into()), false).await
         } else {
             self.change(ChangeMembers::RemoveNodes([id.0].into()), false).await
         }
+    }
+
+    /// Whether the voters that are left could still commit. One that has just been elected hears of them in a moment.
+    async fn stays_able(&self, id: MemberId, members: &[MemberInfo]) -> Result<(), MembershipError> {
+        let left: Vec<MemberId> = members
+            .iter()
+            .filter(|member| member.is_voter && member.id != id)
+            .map(|member| member.id)
+            .collect();
+        let (voters, deadline) = (left.len(), Instant::now() + HEARING_MAX);
+        loop {
+            let answered = self.answered();
+            let is_live = |voter: &&MemberId| {
+                let since = answered.iter().find(|(other, _)| other == *voter).and_then(|(_, since)| *since);
+                **voter == self.id() || since.is_some_and(|since| since < LIVE_MAX)
+            };
+            let live = left.iter().filter(is_live).count();
+            if live > voters / 2 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(MembershipError::Unsafe { member: id, live, voters });
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// The other members and how long ago each answered this one, if it leads.
+    pub(super) fn answered(&self) -> Vec<(MemberId, Option<Duration>)> {
+        let metrics = self.metrics();
+        let now = metrics.borrow_watched();
+        let all = now.heartbeat.iter().flatten().filter(|(id, _)| **id != self.id().0);
+        all.map(|(id, acked)| (MemberId(*id), acked.map(|acked| acked.elapsed()))).collect()
+    }
+
+    /// Answers a member that was asked to remove another.
+    pub(super) async fn answer_removal(&self, request: wire::RemoveRequest) -> wire::RemoveReply {
+        use wire::remove_reply::Reply;
+        if request.id == self.id().0 {
+            // The next leader does it.
+            self.hand_over(HANDOVER_MAX).await;
+            return wire::RemoveReply { reply: Some(Reply::NotLeader(true)) };
+        }
+        let reply = match self.remove(MemberId(request.id)).await {
+            Ok(()) => Reply::Removed(true),
+            Err(MembershipError::NotLeader { .. }) => Reply::NotLeader(true),
+            Err(MembershipError::Unknown { reason }) => Reply::Unknown(reason),
+            Err(refused) => Reply::Refused(refused.to_string()),
+        };
+        wire::RemoveReply { reply: Some(reply) }
     }
 
     /// Changes the members; `retain` keeps a voter that is removed as a learner.
@@ -295,9 +368,12 @@ impl Member {
                 let leader = leader.map(|member| stored::Member { id: member.id.0, address: member.address });
                 Ok(wire::AdmitReply { leader, ..wire::AdmitReply::default() })
             }
-            Err(error @ (MembershipError::Taken { .. } | MembershipError::Last { .. })) => {
-                Ok(wire::AdmitReply { refused: error.to_string(), ..wire::AdmitReply::default() })
-            }
+            Err(
+                error @ (MembershipError::Taken { .. }
+                | MembershipError::Last { .. }
+                | MembershipError::Unsafe { .. }
+                | MembershipError::Refused { .. }),
+            ) => Ok(wire::AdmitReply { refused: error.to_string(), ..wire::AdmitReply::default() }),
             Err(MembershipError::Behind { .. } | MembershipError::Unknown { .. }) => {
                 Ok(wire::AdmitReply::default())
             }

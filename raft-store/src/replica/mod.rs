@@ -6,21 +6,27 @@ mod answer;
 mod applier;
 mod convert;
 mod forward;
+mod incoming;
+mod ledger;
 mod log_store;
 mod member;
 mod membership;
 mod network;
 mod reads;
+mod reinstall;
 mod snapshot;
+mod soundness;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 mod types;
 pub mod untrusted;
+mod verifier;
 
 use applier::Applier;
+pub(crate) use incoming::Incoming;
 use log_store::LogStore;
 pub use membership::{MemberInfo, MembershipError};
 use network::Peers;
-pub(crate) use snapshot::{Image, Incoming, Snapshots};
+pub(crate) use snapshot::{Image, Snapshots};
 pub(crate) use supervisor::{Opener, Replica};

@@ -17,8 +17,9 @@ use proto::peer as wire;
 
 use super::convert;
 use super::snapshot::{Image, Snapshot};
+use super::soundness::Soundness;
 use super::types::{Entry, Peer, TypeConfig, Vote};
-use crate::peers::{PeerReply, PeerRequest, Peering, SnapshotBody, Unreached};
+use crate::peers::{Begin, PeerReply, PeerRequest, Peering, SnapshotBody, Unreached};
 use crate::store::MemberId;
 
 /// Entries in one request. Twice the largest object fits, so that any entry does.
@@ -28,35 +29,43 @@ const APPEND_BYTES_MAX: usize = 32 << 20;
 const APPEND_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// A snapshot waits for its transfer and for the follower to load it.
-const SNAPSHOT_WAIT_MAX: Duration = Duration::from_secs(300);
+pub(super) const SNAPSHOT_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// Makes a client for each member.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Peers {
     me: MemberId,
     peering: Option<Arc<Peering>>,
+    soundness: Arc<Soundness>,
 }
 
 /// The client for one member.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct PeerClient {
     me: MemberId,
     member: MemberId,
     address: String,
     peering: Option<Arc<Peering>>,
+    soundness: Arc<Soundness>,
 }
 
 impl Peers {
-    pub(crate) fn new(me: MemberId, peering: Option<Arc<Peering>>) -> Self {
-        Self { me, peering }
+    pub(crate) fn new(me: MemberId, peering: Option<Arc<Peering>>, soundness: Arc<Soundness>) -> Self {
+        Self { me, peering, soundness }
     }
 
     pub(crate) fn own_address(&self) -> Option<Arc<str>> {
         self.peering.as_ref().map(|peering| peering.address.clone())
     }
 
+    /// What to do with an empty medium.
+    pub(crate) fn begin(&self) -> Begin {
+        self.peering.as_ref().map_or(Begin::Found, |peering| peering.begin)
+    }
+
     pub(crate) fn client(&self, member: MemberId, address: &str) -> PeerClient {
-        PeerClient { me: self.me, member, address: address.to_owned(), peering: self.peering.clone() }
+        let (peering, soundness) = (self.peering.clone(), self.soundness.clone());
+        PeerClient { me: self.me, member, address: address.to_owned(), peering, soundness }
     }
 }
 
@@ -130,7 +139,10 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         let entries = head(&rpc.entries, APPEND_BYTES_MAX);
         // What does not fit is sent again: the reply says how far this one went.
         let cut = (entries.len() < rpc.entries.len()).then(|| rpc.entries[entries.len() - 1].log_id);
+        // Under load too there are heartbeats, and the others are spared.
+        let agreed = if entries.is_empty() { self.soundness.agreed() } else { None };
         let message = wire::AppendRequest {
+            agreed,
             envelope: self.envelope(),
             vote: Some(convert::vote(&rpc.vote)),
             previous: rpc.prev_log_id.as_ref().map(convert::position),
@@ -139,19 +151,22 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         };
         let within = option.hard_ttl().max(APPEND_WAIT_MAX);
         match self.call(PeerRequest::Append(message), within).await {
-            Ok(PeerReply::Append(wire::AppendReply { reply: Some(reply) })) => Ok(match reply {
-                wire::append_reply::Reply::Success(_) if cut.is_some() => {
-                    AppendEntriesResponse::PartialSuccess(cut)
-                }
-                wire::append_reply::Reply::Success(_) => AppendEntriesResponse::Success,
-                wire::append_reply::Reply::Partial(last) => {
-                    AppendEntriesResponse::PartialSuccess(Some(convert::read_position(last)))
-                }
-                wire::append_reply::Reply::Conflict(_) => AppendEntriesResponse::Conflict,
-                wire::append_reply::Reply::HigherVote(vote) => {
-                    AppendEntriesResponse::HigherVote(convert::read_vote(vote))
-                }
-            }),
+            Ok(PeerReply::Append(wire::AppendReply { reply: Some(reply), marks })) => {
+                self.soundness.hear_of(self.member.0, &marks);
+                Ok(match reply {
+                    wire::append_reply::Reply::Success(_) if cut.is_some() => {
+                        AppendEntriesResponse::PartialSuccess(cut)
+                    }
+                    wire::append_reply::Reply::Success(_) => AppendEntriesResponse::Success,
+                    wire::append_reply::Reply::Partial(last) => {
+                        AppendEntriesResponse::PartialSuccess(Some(convert::read_position(last)))
+                    }
+                    wire::append_reply::Reply::Conflict(_) => AppendEntriesResponse::Conflict,
+                    wire::append_reply::Reply::HigherVote(vote) => {
+                        AppendEntriesResponse::HigherVote(convert::read_vote(vote))
+                    }
+                })
+            }
             Ok(_) => Err(self.unreachable("a reply to another question").into()),
             Err(error) => Err(self.unreachable(error).into()),
         }

@@ -12,7 +12,6 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -25,15 +24,18 @@ use proto::store as wire;
 use sha2::{Digest as _, Sha256};
 
 use super::convert::{self, damaged};
+use super::incoming::Spooled;
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use super::verifier::Verifier;
+use crate::alarm::Alarm;
 
-const MAGIC: &[u8; 8] = b"KNTKSNAP";
+pub(super) const MAGIC: &[u8; 8] = b"KNTKSNAP";
 
 /// The extension of a file that is not a snapshot yet.
-const UNFINISHED: &str = "tmp";
+pub(super) const UNFINISHED: &str = "tmp";
 
 /// Bytes of a checksum.
-const CHECKSUM: usize = 32;
+pub(super) const CHECKSUM: usize = 32;
 
 /// Where the current snapshot is. Clones share it.
 #[derive(Debug, Clone)]
@@ -70,7 +72,7 @@ impl Image {
     pub(crate) fn reader(&self) -> io::Result<Box<dyn Read + Send>> {
         match self {
             Self::File(path) => Ok(Box::new(BufReader::new(File::open(path)?))),
-            Self::Spooled(spooled) => Ok(Box::new(BufReader::new(File::open(&spooled.0)?))),
+            Self::Spooled(spooled) => Ok(Box::new(BufReader::new(File::open(spooled.path())?))),
             Self::Memory(bytes) => Ok(Box::new(io::Cursor::new(bytes.clone()))),
             Self::Frozen(contents) => {
                 let mut bytes = Vec::new();
@@ -92,60 +94,28 @@ impl Image {
         if let Self::Frozen(contents) = self {
             return Ok(contents.meta());
         }
-        let header = read_header(&mut self.reader()?)?;
-        Ok(SnapshotMeta {
-            last_log_id: header.last_applied.map(convert::read_position),
-            last_membership: convert::read_stored_membership(header.membership.unwrap_or_default())?,
-        })
-    }
-}
-
-/// The file of a snapshot that came from another member. It goes with its last holder, unless it was installed.
-#[derive(Debug)]
-pub(crate) struct Spooled(PathBuf);
-
-impl Drop for Spooled {
-    fn drop(&mut self) {
-        // An installed one has another name by now, which no later one gets.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// Tells the files of arriving snapshots apart: one may begin to arrive while the one before it is being installed.
-static ARRIVED: AtomicU64 = AtomicU64::new(0);
-
-/// A snapshot that arrives from another member, piece by piece. What a crash leaves is removed at the next start.
-pub(crate) enum Incoming {
-    File(Spooled, BufWriter<File>),
-    Memory(Vec<u8>),
-}
-
-impl Incoming {
-    pub(crate) fn new(snapshots: &Snapshots) -> io::Result<Self> {
-        let Snapshots::Dir(dir) = snapshots else { return Ok(Self::Memory(Vec::new())) };
-        let number = ARRIVED.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("incoming-{number}")).with_extension(UNFINISHED);
-        let file = File::options().write(true).create_new(true).open(&path)?;
-        Ok(Self::File(Spooled(path), BufWriter::new(file)))
+        meta_of(read_header(&mut self.reader()?)?)
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// What a snapshot from another member is of, once it is known to be whole.
+    pub(super) fn verified(&self) -> io::Result<SnapshotMeta> {
         match self {
-            Self::File(_, file) => file.write_all(bytes),
-            Self::Memory(all) => all.write_all(bytes),
-        }
-    }
-
-    /// Everything has arrived.
-    pub(crate) fn finish(self) -> io::Result<Image> {
-        match self {
-            Self::File(spooled, file) => {
-                file.into_inner()?.sync_all()?;
-                Ok(Image::Spooled(Arc::new(spooled)))
+            Self::Spooled(spooled) => Ok(spooled.meta().clone()),
+            Self::Frozen(contents) => Ok(contents.meta()),
+            Self::File(_) | Self::Memory(_) => {
+                let mut verifier = Verifier::default();
+                io::copy(&mut self.reader()?, &mut verifier)?;
+                verifier.finish()
             }
-            Self::Memory(all) => Ok(Image::Memory(all.into())),
         }
     }
+}
+
+pub(super) fn meta_of(header: wire::SnapshotHeader) -> io::Result<SnapshotMeta> {
+    Ok(SnapshotMeta {
+        last_log_id: header.last_applied.map(convert::read_position),
+        last_membership: convert::read_stored_membership(header.membership.unwrap_or_default())?,
+    })
 }
 
 impl Contents {
@@ -211,19 +181,51 @@ impl Snapshots {
         {
             return Ok(image.clone());
         }
-        if let (Self::Dir(dir), Image::Spooled(spooled)) = (self, image) {
-            // Complete and on disk, see `Incoming`.
-            let name = dir.join(file_name(contents.last_applied));
-            fs::rename(&spooled.0, &name)?;
-            File::open(dir)?.sync_all()?;
+        if let (Self::Dir(dir), Image::Spooled(_)) = (self, image) {
+            let adopted = self.adopt_file(dir, image, contents)?;
             remove_older(dir)?;
-            return Ok(Image::File(name));
+            return Ok(adopted);
         }
         if let Self::Frozen(_) = self {
             return self.save(contents);
         }
         let copy = |mut writer: &mut dyn Write| io::copy(&mut image.reader()?, &mut writer).map(drop);
         self.install(contents.last_applied, copy)
+    }
+
+    /// Puts a snapshot in the place of all others, newer ones too: they were made of a state that was wrong.
+    pub(crate) fn reset(&self, image: &Image, contents: &Contents) -> io::Result<()> {
+        match self {
+            Self::Frozen(current) => *lock(current) = None,
+            Self::Memory(current) => *lock(current) = None,
+            Self::Dir(dir) => {
+                let Image::File(kept) = self.adopt_file(dir, image, contents)? else {
+                    unreachable!("a directory holds files")
+                };
+                // A crash in between leaves a newer one, and the state it makes is found out again.
+                files(dir)?.iter().filter(|path| **path != kept).try_for_each(fs::remove_file)?;
+                return File::open(dir)?.sync_all();
+            }
+        }
+        self.adopt(image, contents).map(drop)
+    }
+
+    /// Gives a snapshot its name in the directory.
+    fn adopt_file(&self, dir: &Path, image: &Image, contents: &Contents) -> io::Result<Image> {
+        let name = dir.join(file_name(contents.last_applied));
+        if let Image::Spooled(spooled) = image {
+            // Complete and on disk, see `Incoming`.
+            fs::rename(spooled.path(), &name)?;
+            File::open(dir)?.sync_all()?;
+            return Ok(Image::File(name));
+        }
+        let unfinished = name.with_extension(UNFINISHED);
+        let mut writer = BufWriter::new(File::create(&unfinished)?);
+        io::copy(&mut image.reader()?, &mut writer)?;
+        writer.into_inner()?.sync_all()?;
+        fs::rename(&unfinished, &name)?;
+        File::open(dir)?.sync_all()?;
+        Ok(Image::File(name))
     }
 
     fn install(
@@ -296,6 +298,7 @@ fn remove_older(dir: &Path) -> io::Result<()> {
 pub(crate) struct Builder {
     pub(super) snapshots: Snapshots,
     pub(super) contents: Contents,
+    pub(super) alarm: Alarm,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -303,8 +306,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (snapshots, contents) = (self.snapshots.clone(), self.contents.clone());
+        let guard = self.alarm.guard("a snapshot");
         let image = if snapshots.waits() {
-            let save = tokio::task::spawn_blocking(move || snapshots.save(&contents));
+            let save = move || {
+                let _guard = guard;
+                snapshots.save(&contents)
+            };
+            let save = tokio::task::spawn_blocking(save);
             save.await.map_err(io::Error::other)??
         } else {
             snapshots.save(&contents)?
@@ -336,8 +344,13 @@ fn encode(contents: &Contents, writer: &mut dyn Write) -> io::Result<()> {
     writer.inner.write_all(&checksum)
 }
 
-/// A snapshot read and written again.
+/// A snapshot taken piece by piece, then read and written again.
 pub(super) fn again(file: &[u8]) -> io::Result<Vec<u8>> {
+    /// Small, so that every part is cut somewhere.
+    const PIECE: usize = 7;
+    let mut verifier = Verifier::default();
+    file.chunks(PIECE).try_for_each(|piece| verifier.take(piece))?;
+    verifier.finish()?;
     let mut bytes = Vec::new();
     encode(&decode(file)?, &mut bytes)?;
     Ok(bytes)

@@ -2,23 +2,27 @@
 //! engine started on it. Reads and watches go on meanwhile; writes are refused.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use mvcc::{Command, State, Term};
 use openraft::errors::Fatal;
+use proto::peer as wire;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::applier::Core;
 use super::forward::{Arrivals, Forwarded, Forwarder, Walk};
-use super::member::Member;
-use super::membership::{MemberInfo, MembershipError};
-use super::network::PeerClient;
+use super::incoming::Incoming;
+use super::member::{COMMIT_WAIT_MAX, Lasting, Member};
+use super::membership::{CHANGE_MAX, HANDOVER_MAX, MemberInfo, MembershipError};
+use super::network::{PeerClient, Peers};
 use super::reads::{Keeper, ReadGate};
-use super::snapshot::Incoming;
+use super::soundness::Soundness;
+use super::types::TypeConfig;
+use crate::alarm::Alarm;
 use crate::error::{OpenError, ProposeError, ReadError};
 use crate::housekeeping::Limits;
 use crate::machine::{Machine, Shared};
@@ -40,18 +44,12 @@ const LEADER_WAIT_MAX: Duration = Duration::from_secs(8);
 /// Between two attempts to hand a proposal to a leader.
 const FORWARD_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a leader may take to commit what it has appended, before the outcome counts as unknown.
-const COMMIT_WAIT_MAX: Duration = Duration::from_secs(10);
-
 /// After an election, how long the old leader's answer is still waited for: what it appended and the new leader has is
 /// known by then.
 const TAKEOVER_WAIT: Duration = Duration::from_millis(200);
 
 /// Between two looks at whether a change of members was left half done. One that is under way takes milliseconds.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long a handover may hold up a shutdown.
-const HANDOVER_MAX: Duration = Duration::from_millis(250);
 
 /// A member whatever its disk does. Clones share it.
 #[derive(Clone)]
@@ -75,7 +73,15 @@ struct Start {
     peering: Option<Arc<Peering>>,
     core: Arc<Mutex<Core>>,
     arrivals: Arc<Mutex<Arrivals>>,
+    soundness: Arc<Soundness>,
+    alarm: Alarm,
     seams: Seams,
+}
+
+/// Why an engine has to be replaced.
+enum Ended {
+    Engine(Fatal<TypeConfig>),
+    Wrong,
 }
 
 impl Replica {
@@ -85,13 +91,18 @@ impl Replica {
         id: MemberId,
         peering: Option<Arc<Peering>>,
         seams: &Seams,
+        alarm: Alarm,
     ) -> Result<(Self, Chores, Arc<Shared>), OpenError> {
         let machine = Machine::new(State::default(), seams.hash_seed);
         let shared = machine.shared().clone();
-        let (core, arrivals) = (Core::new(machine), Arc::default());
-        let start = Arc::new(Start { opener, id, peering, core, arrivals, seams: seams.clone() });
+        let soundness = Arc::new(Soundness::new(id.0));
+        let (core, arrivals) = (Core::new(machine, soundness.clone()), Arc::default());
+        let seams = seams.clone();
+        let start = Start { opener, id, peering, core, arrivals, soundness, alarm, seams };
+        let start = Arc::new(start);
         let running = Arc::new(ArcSwap::from_pointee(start.member().await?));
-        let ((forwarder, walk), (gate, keeper)) = (Forwarder::new(seams.random.next()), ReadGate::new());
+        let ((forwarder, walk), (gate, keeper)) =
+            (Forwarder::new(start.seams.random.next()), ReadGate::new());
         Ok((Self { running, start, forwarder, gate }, Chores { walk, keeper }, shared))
     }
 
@@ -186,6 +197,9 @@ impl Replica {
 
     /// Returns once everything acknowledged before the call is published here.
     pub(crate) async fn confirm(&self) -> Result<(), ReadError> {
+        if !self.is_sound() {
+            return Err(ReadError::Wrong);
+        }
         if self.running.load().is_sole() {
             // What a sole voter acknowledged it has published, whether it still runs or not.
             return Ok(());
@@ -201,7 +215,24 @@ impl Replica {
 
     /// Whether a leader was heard of within that time.
     pub(crate) fn in_contact(&self, within: Duration) -> bool {
-        self.running.load().in_contact(within)
+        self.is_sound() && self.running.load().in_contact(within)
+    }
+
+    /// Whether nobody has found this member's state to be wrong.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.start.soundness.is_sound()
+    }
+
+    /// Whether the engine runs.
+    #[cfg(test)]
+    pub(crate) fn runs(&self) -> bool {
+        self.running.load().runs()
+    }
+
+    /// Changes the state behind the log's back, as broken memory would.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, spoil: impl FnOnce(&mut Machine)) {
+        spoil(self.start.core.lock().expect("no panic while the lock is held").machine());
     }
 
     /// Who leads, as far as this member knows.
@@ -254,11 +285,32 @@ impl Replica {
         admitting.await.unwrap_or_else(|| Err(MembershipError::Unknown { reason: "stopped".into() }))
     }
 
-    /// Removes a member.
+    /// Removes a member, here or through the leader. A leader that is to go hands over first.
     pub(crate) async fn remove(&self, id: MemberId) -> Result<(), MembershipError> {
+        if id == self.start.id {
+            self.hand_over().await;
+        }
         let member = self.member();
-        let removing = unhurried(async move { member.remove(id).await });
-        removing.await.unwrap_or_else(|| Err(MembershipError::Unknown { reason: "stopped".into() }))
+        let Some((leader, _)) = member.leader() else {
+            let removing = unhurried(async move { member.remove(id).await });
+            return removing.await.unwrap_or_else(|| Err(unknown("stopped")));
+        };
+        let request = wire::RemoveRequest { envelope: leader.envelope(), id: id.0 };
+        match leader.call(PeerRequest::Remove(request), 2 * CHANGE_MAX).await {
+            Ok(PeerReply::Remove(wire::RemoveReply { reply: Some(reply) })) => match reply {
+                wire::remove_reply::Reply::Removed(_) => Ok(()),
+                wire::remove_reply::Reply::NotLeader(_) => Err(MembershipError::NotLeader { leader: None }),
+                wire::remove_reply::Reply::Refused(reason) => Err(MembershipError::Refused { reason }),
+                wire::remove_reply::Reply::Unknown(reason) => Err(MembershipError::Unknown { reason }),
+            },
+            Ok(_) => Err(unknown("a reply to another question")),
+            Err(error) => Err(unknown(&error.to_string())),
+        }
+    }
+
+    /// The other members and how long ago each answered this one, if it leads.
+    pub(crate) fn answered(&self) -> Vec<(MemberId, Option<Duration>)> {
+        self.running.load().answered()
     }
 
     /// Lets another voter lead; whether one does.
@@ -304,17 +356,33 @@ impl Replica {
                     publish(&membership, member.members());
                 }
             };
-            let ended = member.follow(changed).await;
+            let ended = tokio::select! {
+                biased;
+                ended = member.follow(changed) => Ended::Engine(ended),
+                () = self.start.soundness.found_wrong() => Ended::Wrong,
+            };
             publish(&leadership, None);
-            match ended {
-                Fatal::Stopped => return,
-                Fatal::Panicked => return tracing::error!("replication has panicked"),
-                Fatal::StorageError(error) => tracing::error!(%error, "the disk failed, writes are refused"),
+            match &ended {
+                Ended::Engine(Fatal::Stopped) => return,
+                Ended::Engine(Fatal::Panicked) => return self.start.alarm.raise("replication"),
+                Ended::Engine(Fatal::StorageError(error)) => {
+                    tracing::error!(%error, "the disk failed, writes are refused");
+                }
+                Ended::Wrong => self.start.core().disown(),
             }
             member.stop().await;
+            if let Ended::Wrong = ended {
+                self.start.reinstall(&member).await;
+            }
             drop(member);
             self.running.store(Arc::new(self.start.again().await));
-            tracing::info!("the disk is back, writes go on");
+            match ended {
+                Ended::Engine(_) => tracing::info!("the disk is back, writes go on"),
+                Ended::Wrong => {
+                    self.start.soundness.restored();
+                    tracing::info!("the state is the leader's, reads and writes go on");
+                }
+            }
         }
     }
 }
@@ -322,9 +390,31 @@ impl Replica {
 impl Start {
     async fn member(&self) -> Result<Member, OpenError> {
         let medium = (self.opener)().await.map_err(OpenError::from)?;
-        let (core, arrivals) = (self.core.clone(), self.arrivals.clone());
         let seed = self.seams.random.next();
-        Member::start(medium, self.id, self.peering.clone(), core, arrivals, seed).await
+        let peers = Peers::new(self.id, self.peering.clone(), self.soundness.clone());
+        let lasting = Lasting {
+            core: self.core.clone(),
+            arrivals: self.arrivals.clone(),
+            soundness: self.soundness.clone(),
+            alarm: self.alarm.clone(),
+        };
+        Member::start(medium, self.id, peers, lasting, seed).await
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().expect("no panic while the lock is held")
+    }
+
+    /// Puts the leader's state in the place of this member's, whose engine has stopped. Tries until it works: without a
+    /// leader there is nobody to learn the right state from. The log stays, for others may count on what it holds.
+    async fn reinstall(&self, member: &Member) {
+        loop {
+            match member.fetch_state().await {
+                Ok(contents) => return self.core().restore(contents),
+                Err(why) => tracing::warn!(%why, "no state to replace this member's"),
+            }
+            tokio::time::sleep(REOPEN_PAUSE).await;
+        }
     }
 
     /// Tries until it works.
@@ -352,6 +442,10 @@ async fn unhurried_write(member: Arc<Member>, command: Arc<Command>) -> Result<(
 /// caller that leaves while it waits for that end: whoever asks next would panic.
 async fn unhurried<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
     tokio::spawn(work).await.ok()
+}
+
+fn unknown(reason: &str) -> MembershipError {
+    MembershipError::Unknown { reason: reason.to_owned() }
 }
 
 fn publish<T: PartialEq>(to: &watch::Sender<T>, now: T) {

@@ -9,9 +9,11 @@ use openraft::vote::RaftLeaderId as _;
 
 use super::applier::Core;
 use super::snapshot::Contents;
+use super::soundness::Soundness;
 use super::types::{LogId, Runtime, StoredMembership, TypeConfig};
 use super::{Applier, LogStore, Snapshots};
-use crate::log::{DiskLog, FaultyBackend, FaultyDisk, LogBackend, MemBackend, SledBackend};
+use crate::alarm::Alarm;
+use crate::log::{DiskLog, FaultyBackend, FaultyDisk, LogBackend, MemBackend};
 use crate::machine::Machine;
 use crate::seams::HashSeed;
 
@@ -23,9 +25,10 @@ struct Fresh<G>(fn() -> (G, Box<dyn LogBackend>));
 impl<G: Send + Sync + 'static> StoreBuilder<TypeConfig, LogStore, Applier, G> for Fresh<G> {
     async fn build(&self) -> Result<(G, LogStore, Applier), StorageError<TypeConfig>> {
         let (guard, backend) = (self.0)();
-        let log = LogStore::open(backend).expect("a fresh log is readable");
+        let log = LogStore::open(backend, Alarm::default()).expect("a fresh log is readable");
         let machine = Machine::new(mvcc::State::default(), HashSeed(0));
-        Ok((guard, log, Applier::new(Core::new(machine), Snapshots::nowhere())))
+        let core = Core::new(machine, Arc::new(Soundness::new(1)));
+        Ok((guard, log, Applier::new(core, Snapshots::nowhere(), Alarm::default())))
     }
 }
 
@@ -42,16 +45,6 @@ async fn in_memory() {
 #[tokio::test(start_paused = true)]
 async fn on_a_faulty_disk_without_faults() {
     passes(|| ((), Box::new(FaultyBackend::open(&FaultyDisk::default())))).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn on_sled() {
-    passes(|| {
-        let dir = tempfile::tempdir().expect("a writable temporary directory");
-        let backend = SledBackend::open(dir.path()).expect("an empty directory");
-        (dir, Box::new(backend) as Box<dyn LogBackend>)
-    })
-    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::peer as wire;
 
+use super::ledger::Mark;
 use super::{answer, convert, snapshot};
 use crate::log::{self, Op};
 use crate::peers::Refused;
@@ -89,10 +90,11 @@ fn again<M: Message + Default>(message: Bytes, read: fn(M) -> Result<M, Refused>
 }
 
 fn append(request: wire::AppendRequest) -> Result<wire::AppendRequest, Refused> {
-    let envelope = request.envelope.clone();
+    let (envelope, agreed) = (request.envelope.clone(), request.agreed.as_ref().and_then(Mark::read));
     let read = answer::read_append(request)?;
     Ok(wire::AppendRequest {
         envelope,
+        agreed: agreed.map(Mark::to_wire),
         vote: Some(convert::vote(&read.vote)),
         previous: read.prev_log_id.as_ref().map(convert::position),
         committed: read.leader_commit.as_ref().map(convert::position),

@@ -238,6 +238,31 @@ async fn a_restart_after_snapshot_and_purge_brings_back_state_and_history() {
     store.shutdown().await;
 }
 
+/// A snapshot that was asked for while another was being made was never made, and whoever had asked waited for ever:
+/// housekeeping stood still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_asked_for_while_one_is_made_comes_after_it() {
+    let dir = tempfile::tempdir().expect("a writable temporary directory");
+    let store = reopened(dir.path()).await;
+    let large = "x".repeat(4 << 20);
+    for name in ["a", "b", "c", "d"] {
+        applied(&store, put(name, &large)).await;
+    }
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { store.snapshot().await }
+    });
+    let asking = async {
+        for number in 0..10 {
+            applied(&store, put("e", &number.to_string())).await;
+            store.snapshot().await.expect("the disk is writable");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("each is made");
+    first.await.expect("no panic").expect("the disk is writable");
+    store.shutdown().await;
+}
+
 /// The simulator's and `dev`'s media have the same promises as a directory, as long as they last.
 #[tokio::test]
 async fn a_snapshot_shortens_a_log_in_memory() {

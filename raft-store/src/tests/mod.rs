@@ -5,5 +5,6 @@ pub(crate) mod fixture;
 mod killed;
 mod members;
 mod outcomes;
+mod sound;
 mod watching;
 mod wires;

@@ -1,15 +1,17 @@
 //! Three members in one process, with wires between them that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::fixture::Computer;
 use crate::log::FaultyBackend;
-use crate::peers::{Begin, PeerReply, PeerRequest, Peering, Transport, Unreached};
+use crate::peers::{Begin, PeerReply, PeerRequest, Peering, SnapshotBody, Transport, Unreached};
 use crate::{Limits, Medium, MemberId, Options, Seams, Store};
 
 /// A message's way; there and back it is 2 ms.
@@ -24,7 +26,11 @@ pub(super) struct Wires {
     /// Members whose messages vanish: nobody learns that they are gone but by waiting.
     silent: Arc<Mutex<BTreeSet<u64>>>,
     /// Every proposal's message arrives twice.
-    pub(super) twice: Arc<std::sync::atomic::AtomicBool>,
+    pub(super) twice: Arc<AtomicBool>,
+    /// A bit of every snapshot is flipped on its way.
+    pub(super) garbled: Arc<AtomicBool>,
+    /// Snapshots that arrived damaged.
+    pub(super) damaged: Arc<AtomicUsize>,
 }
 
 /// One end of the wires.
@@ -50,8 +56,9 @@ impl Transport for End {
             }
             let store = wires.stores.lock().expect("not poisoned").get(&to.0).cloned();
             let store = store.ok_or_else(|| lost(false))?;
-            let is_doubled = wires.twice.load(std::sync::atomic::Ordering::Relaxed)
-                && matches!(request, PeerRequest::Propose(_));
+            let request = wires.garble(request);
+            let is_doubled =
+                wires.twice.load(Ordering::Relaxed) && matches!(request, PeerRequest::Propose(_));
             if is_doubled {
                 let (again, store) = (request.clone(), store.clone());
                 tokio::spawn(async move { store.answer(again).await });
@@ -69,6 +76,19 @@ impl Transport for End {
 }
 
 impl Wires {
+    fn garble(&self, request: PeerRequest) -> PeerRequest {
+        match request {
+            PeerRequest::Snapshot(offer, body) if self.garbled.load(Ordering::Relaxed) => {
+                self.damaged.fetch_add(1, Ordering::Relaxed);
+                let mut bytes = body.bytes().expect("in memory").to_vec();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                PeerRequest::Snapshot(offer, SnapshotBody::from(Bytes::from(bytes)))
+            }
+            other => other,
+        }
+    }
+
     fn is_cut(&self, member: u64) -> bool {
         self.cut.lock().expect("not poisoned").contains(&member)
     }

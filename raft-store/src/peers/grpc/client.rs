@@ -1,25 +1,21 @@
 //! The calling side: one connection to each member, opened when it is needed and again when it broke.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
-use proto::peer as wire;
 use proto::peer::peer_client::PeerClient;
 use proto::peer::snapshot_chunk::Part;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{CHUNK_BYTES, CHUNKS_MAX, CONNECT_MAX, KEEP_ALIVE, MESSAGE_BYTES_MAX, PEER_NAME};
-use crate::peers::{PeerReply, PeerRequest, SnapshotBody, Transport, Unreached};
+use super::chunks::{sent, spool};
+use super::{CONNECT_MAX, KEEP_ALIVE, MESSAGE_BYTES_MAX, PEER_NAME};
+use crate::peers::{PeerReply, PeerRequest, Transport, Unreached};
 use crate::store::MemberId;
 
 /// Calls members over gRPC.
@@ -121,7 +117,7 @@ async fn send(channel: Channel, request: PeerRequest) -> Result<PeerReply, tonic
         PeerRequest::Vote(request) => PeerReply::Vote(client.vote(request).await?.into_inner()),
         PeerRequest::PreVote(request) => PeerReply::Vote(client.pre_vote(request).await?.into_inner()),
         PeerRequest::Snapshot(offer, body) => {
-            PeerReply::Snapshot(client.install_snapshot(chunks(offer, body)).await?.into_inner())
+            PeerReply::Snapshot(client.install_snapshot(sent(offer, body)).await?.into_inner())
         }
         PeerRequest::Transfer(request) => {
             PeerReply::Transfer(client.transfer_leader(request).await?.into_inner())
@@ -131,27 +127,13 @@ async fn send(channel: Channel, request: PeerRequest) -> Result<PeerReply, tonic
         }
         PeerRequest::Propose(request) => PeerReply::Propose(client.propose(request).await?.into_inner()),
         PeerRequest::Admit(request) => PeerReply::Admit(client.admit(request).await?.into_inner()),
-    })
-}
-
-/// The offer, then the bytes as a thread of its own reads them.
-fn chunks(offer: wire::SnapshotOffer, body: SnapshotBody) -> ReceiverStream<wire::SnapshotChunk> {
-    let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
-    tokio::task::spawn_blocking(move || {
-        let send = |part| sender.blocking_send(wire::SnapshotChunk { part: Some(part) }).is_ok();
-        let Ok(mut reader) = body.reader() else { return };
-        if !send(Part::Offer(offer)) {
-            return;
-        }
-        loop {
-            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            // What is cut short fails its checksum over there.
-            match reader.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut chunk) {
-                Ok(0) | Err(_) => return,
-                Ok(_) if send(Part::Bytes(Bytes::from(chunk))) => {}
-                Ok(_) => return,
+        PeerRequest::Remove(request) => PeerReply::Remove(client.remove(request).await?.into_inner()),
+        PeerRequest::Fetch(request, place) => {
+            let mut chunks = client.fetch_snapshot(request).await?.into_inner();
+            if !matches!(chunks.message().await?.and_then(|chunk| chunk.part), Some(Part::Offer(_))) {
+                return Err(tonic::Status::internal("a snapshot begins with its offer"));
             }
+            PeerReply::Fetch(spool(place.receive(), chunks).await?)
         }
-    });
-    ReceiverStream::new(receiver)
+    })
 }

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use proto::peer as wire;
 use proto::peer::peer_server::{Peer, PeerServer};
 use proto::peer::snapshot_chunk::Part;
@@ -20,8 +21,9 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{CHUNKS_MAX, CONNECT_MAX, KEEP_ALIVE, MESSAGE_BYTES_MAX};
-use crate::peers::{PeerReply, PeerRequest, Refused, SnapshotBody};
+use super::chunks::{sent, spool};
+use super::{CONNECT_MAX, KEEP_ALIVE, MESSAGE_BYTES_MAX};
+use crate::peers::{PeerReply, PeerRequest, Refused, SnapshotPlace};
 use crate::store::Store;
 
 /// Connections that are being opened. Members are few; the rest waits.
@@ -120,43 +122,13 @@ struct Answering {
 impl Answering {
     async fn answer(&self, request: PeerRequest) -> Result<PeerReply, Status> {
         self.store.answer(request).await.map_err(|refused| match refused {
-            Refused::Cluster { .. } | Refused::Member { .. } => {
+            Refused::Cluster { .. } | Refused::Member { .. } | Refused::NotLeader => {
                 Status::failed_precondition(refused.to_string())
             }
             Refused::Malformed { .. } => Status::invalid_argument(refused.to_string()),
             Refused::Stopped => Status::unavailable(refused.to_string()),
         })
     }
-
-    async fn spool(
-        &self,
-        chunks: impl Stream<Item = Result<wire::SnapshotChunk, Status>>,
-    ) -> Result<SnapshotBody, Status> {
-        let mut receiver = self.store.receive_snapshot().map_err(unwritten)?;
-        let (sender, mut pieces) = mpsc::channel::<bytes::Bytes>(CHUNKS_MAX);
-        let writing = tokio::task::spawn_blocking(move || {
-            while let Some(piece) = pieces.blocking_recv() {
-                receiver.write(&piece)?;
-            }
-            receiver.finish()
-        });
-        let mut chunks = std::pin::pin!(chunks);
-        while let Some(chunk) = chunks.next().await {
-            let Some(Part::Bytes(piece)) = chunk?.part else {
-                return Err(Status::invalid_argument("a snapshot has one offer and then bytes"));
-            };
-            if sender.send(piece).await.is_err() {
-                break;
-            }
-        }
-        drop(sender);
-        writing.await.map_err(|error| Status::internal(error.to_string()))?.map_err(unwritten)
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "a callback")]
-fn unwritten(error: io::Error) -> Status {
-    Status::unavailable(format!("the snapshot cannot be written: {error}"))
 }
 
 /// The reply of the same name; any other would be this member's own mistake.
@@ -201,7 +173,7 @@ impl Peer for Answering {
         let Some(Part::Offer(offer)) = first else {
             return Err(Status::invalid_argument("a snapshot begins with its offer"));
         };
-        let body = self.spool(chunks).await?;
+        let body = spool(self.store.receive_snapshot(), chunks).await?;
         answered!(self, PeerRequest::Snapshot(offer, body), Snapshot)
     }
 
@@ -231,5 +203,28 @@ impl Peer for Answering {
         request: Request<wire::AdmitRequest>,
     ) -> Result<Response<wire::AdmitReply>, Status> {
         answered!(self, Admit(request.into_inner()))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<wire::RemoveRequest>,
+    ) -> Result<Response<wire::RemoveReply>, Status> {
+        answered!(self, Remove(request.into_inner()))
+    }
+
+    type FetchSnapshotStream = BoxStream<'static, Result<wire::SnapshotChunk, Status>>;
+
+    async fn fetch_snapshot(
+        &self,
+        request: Request<wire::FetchRequest>,
+    ) -> Result<Response<Self::FetchSnapshotStream>, Status> {
+        let request = PeerRequest::Fetch(request.into_inner(), SnapshotPlace::nowhere());
+        match self.answer(request).await? {
+            PeerReply::Fetch(body) => {
+                let chunks = sent(wire::SnapshotOffer::default(), body);
+                Ok(Response::new(chunks.map(Ok).boxed()))
+            }
+            _ => Err(Status::internal("an answer to another question")),
+        }
     }
 }
