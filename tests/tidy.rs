@@ -28,6 +28,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("netproxy", &[]),
     ("chaos", &["proto", "mvcc", "raft-store"]),
     ("tests", &[]),
+    ("tests/fields", &["access", "apiserver", "k8s", "kinds", "raft-store", "schema", "tests"]),
     (
         "tests/fuzz",
         &[

@@ -7,6 +7,7 @@
 use crate::admission::service_addresses;
 use crate::catalog::{self, Kind};
 use crate::context::{Context, Warnings};
+use crate::empties::SentEmpty;
 use crate::flow_objects;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::query::Query;
@@ -212,6 +213,7 @@ fn context(server: &Arc<Inner>, kind: &Kind, object: &Tree) -> Context {
         upgrade: None,
         beginning: None,
         warnings: Warnings::default(),
+        empties: SentEmpty::default(),
         now: crate::clock::now(&server.seams),
     }
 }

@@ -7,6 +7,7 @@ use crate::config::OWN_PAGES;
 use crate::connect;
 use crate::context::{self, Context, Fence, Warnings};
 use crate::discovery;
+use crate::empties::SentEmpty;
 use crate::flow::{self, Beginning, TooMany};
 use crate::identity::{self, Caller};
 use crate::query::{self, Query};
@@ -143,8 +144,7 @@ async fn checked(
 
     warn_of_blanks(&parts.headers, &warnings);
     let user = identity::authenticate(&server, &origin.caller, &parts.headers, &path, &warnings).await;
-    let nobody = || Arc::new(UserInfo::default());
-    let claimed = user.as_ref().map_or_else(|_| nobody(), Arc::clone);
+    let claimed = user.as_ref().map_or_else(|_| Arc::default(), Arc::clone);
     seen.is_from(&claimed, &info, &parts.uri, &parts.headers, origin.peer);
     let user = user?;
     // What a wrong state shows is not merely old.
@@ -160,7 +160,7 @@ async fn checked(
     let upgrade = registry::socket::is_asked(&headers).then(|| parts.extensions.get::<OnUpgrade>().cloned());
     let upgrade = upgrade.flatten();
     let accept = context::accept(&headers);
-    let beginning = None;
+    let (beginning, empties) = (None, SentEmpty::default());
     let mut context = Context {
         server,
         method,
@@ -173,6 +173,7 @@ async fn checked(
         upgrade,
         beginning,
         warnings,
+        empties,
         now,
     };
 

@@ -1,6 +1,7 @@
 //! What every part of one request shares: who asks, what for, under which
 //! options. Decides nothing.
 
+use crate::empties::SentEmpty;
 use crate::flow::Beginning;
 use crate::negotiate::{self, Accepted, Offer};
 use crate::query::Query;
@@ -76,6 +77,8 @@ pub(crate) struct Context {
     pub(crate) beginning: Option<Beginning>,
     /// Warnings so far.
     pub(crate) warnings: Warnings,
+    /// What the writer sent empty.
+    pub(crate) empties: SentEmpty,
     /// When it came.
     pub(crate) now: Timestamp,
 }

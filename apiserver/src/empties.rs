@@ -1,10 +1,28 @@
 //! What becomes of empty lists in the store. Upstream stores most kinds in an
 //! encoding that knows no difference between an empty list and none, so a list
 //! that is always printed comes back as `null`. Decides only that; dry runs
-//! never pass through here, as they never pass through upstream's store.
+//! pass through here too, as they pass through upstream's encoding.
 
+use schema::decode::Empties;
 use schema::{Schema, Shape, Tree};
 use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
+
+/// The empty lists and maps of a request's body, which validation sees and nobody else.
+#[derive(Clone, Default)]
+pub(crate) struct SentEmpty(Arc<Mutex<Empties>>);
+
+impl SentEmpty {
+    /// Notes those of a body that is not conformed yet; of a patch that is tried again, the last outcome counts.
+    pub(crate) fn note(&self, schema: &Schema, tree: &Tree) {
+        *self.0.lock().expect("nobody panics while holding it") = Empties::of(schema, tree);
+    }
+
+    /// Those that were noted.
+    pub(crate) fn get(&self) -> Empties {
+        self.0.lock().expect("nobody panics while holding it").clone()
+    }
+}
 
 /// The object as it comes back from the store.
 pub(crate) fn settled<'a>(schema: &Schema, tree: Cow<'a, Tree>) -> Cow<'a, Tree> {

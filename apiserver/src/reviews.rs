@@ -62,7 +62,7 @@ async fn answer(context: &Context, kind: &Kind, review: &mut Tree) {
             access::authn::review_status(identified)
         }
         "selfsubjectreviews" => {
-            review["metadata"]["creationTimestamp"] = json!(crate::clock::seconds(context.now));
+            review["metadata"] = json!({"creationTimestamp": crate::clock::seconds(context.now)});
             json!({"userInfo": context.user.to_tree()})
         }
         "selfsubjectrulesreviews" => {

@@ -91,7 +91,7 @@ fn an_empty_list_comes_back_from_the_store_as_null() {
     check(
         r#"
         POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles {"metadata":{"name":"r"},"rules":[]} | 201 /rules=null
-        POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles?dryRun=All {"metadata":{"name":"d"},"rules":[]} | 201 /rules=[]
+        POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles?dryRun=All {"metadata":{"name":"d"},"rules":[]} | 201 /rules=null
         GET /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/r | 200 /rules=null
         "#,
     );

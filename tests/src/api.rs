@@ -23,16 +23,19 @@ use tokio_rustls::TlsConnector;
 pub struct Access {
     address: String,
     tls: TlsConnector,
+    /// What the user shows instead of a certificate.
+    token: Option<String>,
 }
 
 /// One connection.
 pub struct Api {
     sender: SendRequest<Full<Bytes>>,
     address: String,
+    token: Option<String>,
 }
 
 impl Access {
-    /// Reads the cluster and the user of a kubeconfig as kontiki writes it.
+    /// Reads the cluster and the user of a kubeconfig as kontiki writes it; the user has a certificate or a token.
     ///
     /// # Errors
     /// It is another file.
@@ -46,17 +49,24 @@ impl Access {
             Ok(base64::engine::general_purpose::STANDARD.decode(field(name)?)?)
         };
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&pem("certificate-authority-data")?)?)?;
-        let chain = vec![CertificateDer::from_pem_slice(&pem("client-certificate-data")?)?];
-        let key = PrivateKeyDer::from_pem_slice(&pem("client-key-data")?)?;
+        for authority in CertificateDer::pem_slice_iter(&pem("certificate-authority-data")?) {
+            roots.add(authority?)?;
+        }
+        let token = field("token").ok();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
+            .with_root_certificates(roots);
+        let config = if token.is_some() {
+            config.with_no_client_auth()
+        } else {
+            let chain = vec![CertificateDer::from_pem_slice(&pem("client-certificate-data")?)?];
+            let key = PrivateKeyDer::from_pem_slice(&pem("client-key-data")?)?;
+            config.with_client_auth_cert(chain, key)?
+        };
         let server = field("server")?;
         let address = server.strip_prefix("https://").context("an https server")?.to_owned();
-        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { address, tls: TlsConnector::from(Arc::new(config)), token })
     }
 
     /// Opens a connection.
@@ -84,7 +94,7 @@ impl Access {
         let (sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
         // Its end is seen by the request that was waiting.
         tokio::spawn(connection);
-        Ok(Api { sender, address: self.address.clone() })
+        Ok(Api { sender, address: self.address.clone(), token: self.token.clone() })
     }
 }
 
@@ -135,15 +145,31 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>> {
-        self.sender.ready().await?;
         let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, &self.address)
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(bytes))?;
+        self.start(request).await
+    }
+
+    /// Sends a request as it is, but for the host and who asks, and reads the whole answer with its headers.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>> {
+        let (parts, body) = self.start(request).await?.into_parts();
+        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
+    }
+
+    async fn start(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+        self.sender.ready().await?;
+        request.headers_mut().insert(header::HOST, self.address.parse()?);
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse()?);
+        }
         Ok(self.sender.send_request(request).await?)
     }
 }

@@ -24,6 +24,8 @@ pub struct Upstream {
     pub kubeconfig: PathBuf,
     /// From the API server's start until it was ready.
     pub ready_after: Duration,
+    /// The API server's port.
+    api: u16,
 }
 
 /// The folder of upstream's binaries; `None` when it is not set.
@@ -37,10 +39,22 @@ impl Upstream {
     /// # Errors
     /// A binary is missing or a part does not answer.
     pub fn start(binaries: &Path) -> Result<Self> {
+        let mut upstream = Self::serve(binaries)?;
+        upstream.start_clients(binaries)?;
+        // Pods are refused until a controller has made their namespace's account.
+        upstream.wait_for(upstream.api, "/api/v1/namespaces/default/serviceaccounts/default", b"\"kind\"")?;
+        Ok(upstream)
+    }
+
+    /// Starts what holds and serves objects, without controllers and scheduler, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Upstream::start`].
+    pub fn serve(binaries: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let kubeconfig = folder.path().join("kubeconfig");
-        let mut upstream = Self { parts: Vec::new(), folder, kubeconfig, ready_after: Duration::ZERO };
         let [etcd, peer, api] = free_ports()?;
+        let mut upstream = Self { parts: Vec::new(), folder, kubeconfig, ready_after: Duration::ZERO, api };
         upstream.start_etcd(binaries, etcd, peer)?;
         upstream.write_keys()?;
         let began = Instant::now();
@@ -50,9 +64,6 @@ impl Upstream {
         // The API server has made its certificate, with the authority behind it, by now.
         let authority = fs::read(upstream.path("certs/apiserver.crt"))?;
         fs::write(&upstream.kubeconfig, kubeconfig_text(api, &authority))?;
-        upstream.start_clients(binaries)?;
-        // Pods are refused until a controller has made their namespace's account.
-        upstream.wait_for(api, "/api/v1/namespaces/default/serviceaccounts/default", b"\"kind\"")?;
         Ok(upstream)
     }
 
@@ -134,6 +145,7 @@ impl Upstream {
             format!("--client-ca-file={}", self.path("ca.crt")),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--allow-privileged=true".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
             format!("--service-account-key-file={}", self.path("sa.key")),
             format!("--service-account-signing-key-file={}", self.path("sa.key")),

@@ -66,6 +66,9 @@ pub trait Strategy: Send + Sync {
     /// Defaults that depend on other fields; runs after the static defaults of the schema, on writes and on reads.
     fn default(&self, _obj: &mut Tree) {}
 
+    /// What reading the object back from the store adds, where a default depends on what preparing has set.
+    fn settle(&self, _obj: &mut Tree) {}
+
     /// Drops or sets what a creator may not decide (status, generation) before validation.
     fn prepare_create(&self, _obj: &mut Tree) {}
 
@@ -89,6 +92,11 @@ pub trait Strategy: Send + Sync {
     /// Warnings for the writer; `old` is absent on create.
     fn warnings(&self, _new: &Tree, _old: Option<&Tree>) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether a writer of the status is warned like one of the whole object.
+    fn status_warns(&self) -> bool {
+        false
     }
 
     /// Warnings for everyone who reads or writes the kind, such as its deprecation.

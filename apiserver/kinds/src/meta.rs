@@ -320,6 +320,11 @@ pub fn validate_immutable(new: &Value, old: &Value, path: &str) -> Option<Error>
     (!same_at(new, old, path)).then(|| field::invalid(&Path::new(path), at(new, path), IMMUTABLE))
 }
 
+/// Like [`validate_immutable`], for a text whose absence is the empty text.
+pub fn validate_immutable_text(new: &Value, old: &Value, path: &str) -> Option<Error> {
+    (!same_at(new, old, path)).then(|| field::invalid(&Path::new(path), str_at(new, path), IMMUTABLE))
+}
+
 /// The error of an update without a resourceVersion, for kinds that insist on one.
 pub fn missing_resource_version() -> Error {
     let path = Path::new("metadata.resourceVersion");

@@ -9,6 +9,8 @@ pub use schema::selectors::names::{key_problems as qualified_name, value_problem
 /// A check of an object's name. The second argument says that a suffix will be appended (`generateName`).
 pub type NameRule = fn(&str, bool) -> Vec<String>;
 
+/// Bytes of a subdomain.
+const SUBDOMAIN_BYTES_MAX: usize = 253;
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const LABEL_TEXT: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
@@ -38,8 +40,8 @@ pub fn dns_label(value: &str) -> Vec<String> {
 /// An RFC 1123 subdomain, at most 253 characters.
 pub fn dns_subdomain(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
-    if value.len() > 253 {
-        errors.push(max_characters(253));
+    if value.len() > SUBDOMAIN_BYTES_MAX {
+        errors.push(max_characters(SUBDOMAIN_BYTES_MAX));
     }
     if !is_subdomain(value) {
         errors.push(pattern(SUBDOMAIN_TEXT, SUBDOMAIN, &["example.com"]));
@@ -163,6 +165,14 @@ pub fn numeric_id(id: i64) -> Option<String> {
 /// [`NameRule`] for subdomains, the usual one.
 pub fn subdomain_rule(name: &str, prefix: bool) -> Vec<String> {
     dns_subdomain(&masked(name, prefix))
+}
+
+/// [`NameRule`] for subdomains of the kinds whose text counts in bytes.
+pub fn long_name_rule(name: &str, prefix: bool) -> Vec<String> {
+    let characters = max_characters(SUBDOMAIN_BYTES_MAX);
+    let bytes = || format!("must be no more than {SUBDOMAIN_BYTES_MAX} bytes");
+    let texts = subdomain_rule(name, prefix).into_iter();
+    texts.map(|text| if text == characters { bytes() } else { text }).collect()
 }
 
 /// [`NameRule`] for labels.

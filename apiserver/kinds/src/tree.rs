@@ -90,8 +90,9 @@ pub fn carry_over(new: &mut Value, old: &Value, path: &str) {
     }
 }
 
-/// Whether two trees hold equal values at a path. Absent, null, and empty lists, maps and objects are all equal, as Go's
-/// semantic equality has it, and quantities are compared by value: `1.500` is `1500m`.
+/// Whether two trees hold equal values at a path. Absent, null and an empty list are all equal, as Go's semantic equality
+/// has it, and quantities are compared by value: `1.500` is `1500m`. An empty object is something: conforming left out empty
+/// maps, and `affinity: {}` is not the same as no affinity.
 pub fn same_at(left: &Value, right: &Value, path: &str) -> bool {
     let (left, right) = (at(left, path), at(right, path));
     // Mostly they are equal to the letter, which is seen in one walk without a lookup.
@@ -141,12 +142,11 @@ fn same_quantities(left: Option<&Value>, right: Option<&Value>) -> bool {
     })
 }
 
-/// Whether a value is what an absent field would read as, scalars aside.
+/// Whether a value is what an absent field would read as, scalars and structs aside.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.values().all(is_empty),
         _ => false,
     }
 }
@@ -198,9 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn equality_forgives_emptiness() {
-        let (left, right) = (json!({"a": [], "b": {"c": {}}}), json!({}));
+    fn equality_forgives_empty_lists() {
+        let (left, right) = (json!({"a": [], "b": null}), json!({}));
         assert!(same(Some(&left), Some(&right)));
+        assert!(!same(Some(&json!({"b": {}})), Some(&right)));
         assert!(!same(Some(&json!({"a": 0})), Some(&right)));
         assert!(!same(Some(&json!([1])), Some(&json!([1, 2]))));
     }

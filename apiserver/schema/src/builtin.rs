@@ -146,7 +146,7 @@ fn omissions(definition: &str) -> HashMap<&'static str, Omission> {
 
 fn collect_omissions(package: &str, name: &str, found: &mut HashMap<&'static str, Omission>) {
     for row in tables::message(package, name) {
-        if row.name.is_empty() || row.name.starts_with("(inline)") {
+        if row.is_embedded() {
             if let Some((package, name)) = row.ty.rsplit_once('.') {
                 collect_omissions(package, name, found);
             }

@@ -4,6 +4,7 @@
 //! parts, for callers that change the tree in between or have no schema.
 
 mod conform;
+mod empties;
 mod leaf;
 mod order;
 mod scan;
@@ -12,6 +13,8 @@ mod yaml;
 use crate::Tree;
 use crate::go::quote;
 use crate::node::Schema;
+
+pub use empties::Empties;
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -152,6 +152,7 @@ pub(crate) fn validate(review: &mut Review<'_>, object: &Tree, old: Option<&Tree
     pod_security::validate(review, object, old)?;
     priority::validate(review, object)?;
     claim_resize::validate(review, object, old)?;
+    runtime_class::validate(review, object)?;
     pod_resize::validate(review, object, old)?;
     certificates::validate(review, object, old)?;
     role_escalation::validate(review, object, old)?;

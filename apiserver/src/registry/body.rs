@@ -105,6 +105,7 @@ pub(crate) fn decode_as(
     check_identity(expected, &mut tree, body)?;
     let unhandled =
         |why: &dyn std::fmt::Display| unhandled(expected, expected.version, expected.kind, &why.to_string());
+    context.empties.note(expected.schema, &tree);
     let strict = match decode::conform(expected.schema, &mut tree) {
         Ok(unknown) if duplicates.is_empty() && unknown.len() < 2 => {
             unknown.iter().map(|path| decode::unknown_field(path)).collect()

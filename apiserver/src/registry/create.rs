@@ -8,6 +8,7 @@ use crate::admission::{self, Effects, Operation, Review};
 use crate::catalog::Kind;
 use crate::clock;
 use crate::context::Context;
+use crate::empties;
 use crate::options::{WriteOptions, WriteVerb};
 use crate::reply::Reply;
 use crate::status::{ApiError, ApiResult};
@@ -16,6 +17,7 @@ use kinds::{Subresource, tree, write};
 use mvcc::{Key, Precondition, View};
 use schema::Tree;
 use serde_json::json;
+use std::borrow::Cow;
 
 /// Names tried for one `generateName`.
 const NAMES_MAX: usize = 8;
@@ -134,7 +136,7 @@ async fn attempt(
     write::prepare_create(kind.strategy, &mut tree);
     kind.strategy.stamp(Subresource::None, &mut tree, None, &clock::seconds(context.now));
     admission::allocate(&mut review, &mut tree, None)?;
-    let errors = write::validate_create(kind.strategy, &tree);
+    let errors = write::validate_create(kind.strategy, &context.empties.get().put_back(&tree));
     if !errors.is_empty() {
         let (word, group) = kind.strategy.error_kind();
         return Err(ApiError::invalid(group, word, tree::str_at(&tree, "metadata.name"), &errors));
@@ -152,18 +154,20 @@ fn placeholder(kind: &Kind) -> Key {
 async fn store(
     context: &Context,
     kind: &Kind,
-    tree: Tree,
+    mut tree: Tree,
     view: &View,
     mut effects: Effects,
     options: &WriteOptions,
 ) -> ApiResult<Attempt> {
+    kind.strategy.settle(&mut tree);
     let name = tree::str_at(&tree, "metadata.name").to_owned();
     let key = Key::new(kind.stored_as.clone(), tree::str_at(&tree, "metadata.namespace"), name.as_str());
     if let Some(entry) = view.entry(&key) {
         return already_there(context, kind, entry, name);
     }
     if options.dry_run {
-        return Ok(Attempt::Done(Written::Only(tree, true)));
+        let settled = empties::settled(kind.schema, Cow::Owned(tree)).into_owned();
+        return Ok(Attempt::Done(Written::Only(settled, true)));
     }
     effects.preconditions[0] = Precondition::Absent(key.clone());
     let object = context.server.codec.object(kind, key, &tree)?;

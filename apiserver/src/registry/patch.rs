@@ -110,6 +110,7 @@ impl Patch {
             None => patch::go_text(&self.tree),
             Some(raw) => raw.to_string(),
         };
+        context.empties.note(expected.schema, &wanted);
         let unknown = self.conform(expected, &mut wanted).map_err(|why| invalid(&shown(), &why))?;
         schema::default::apply(expected.schema, &mut wanted);
         let complaints: Vec<String> = self

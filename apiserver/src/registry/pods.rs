@@ -97,17 +97,18 @@ pub(super) async fn evict(context: &Context, kind: &'static Kind, bytes: Bytes) 
     let expected =
         Expected { schema, group: "policy", version: eviction_version(context, &bytes), kind: "Eviction" };
     let mut wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
+    super::create::check_namespace(context, kind, &mut wanted)?;
     if let Some(text) = policy::eviction::bad_request(&wanted, &context.info.path_name) {
         return Err(ApiError::BadRequest(text));
     }
     let errors = policy::eviction::validate(&wanted);
     if !errors.is_empty() {
         let (word, group) = policy::eviction::ERROR_KIND;
-        return Err(ApiError::invalid(group, word, "", &errors));
+        return Err(ApiError::invalid(group, word, &context.info.path_name, &errors));
     }
     review_eviction(context, kind, &mut wanted, &options).await?;
     let asked: Vec<&str> = context.query.all("dryRun").collect();
-    let dry_run = policy::eviction::dry_run(&wanted, &asked).map_err(ApiError::BadRequest)?;
+    let dry_run = policy::eviction::dry_run(&wanted, &asked).map_err(ApiError::Plain)?;
     let mut delete = delete_options(&wanted)?;
     delete.dry_run = dry_run;
     evict_key(context, kind, &delete).await?;
@@ -156,7 +157,10 @@ async fn review_eviction(
 }
 
 fn delete_options(wanted: &Tree) -> ApiResult<DeleteOptions> {
-    let inside = tree::at(wanted, "deleteOptions").cloned().unwrap_or_else(|| json!({}));
+    let mut inside = tree::at(wanted, "deleteOptions").cloned().unwrap_or_else(|| json!({}));
+    // Nobody asks what options inside another object call themselves.
+    tree::remove(&mut inside, "apiVersion");
+    tree::remove(&mut inside, "kind");
     let bytes = serde_json::to_vec(&inside).map_err(|error| ApiError::Internal(error.to_string()))?;
     DeleteOptions::parse(&crate::query::Query::default(), &bytes, || Ok(negotiate::Format::Json))
 }

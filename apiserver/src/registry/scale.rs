@@ -73,7 +73,8 @@ pub(super) async fn update(context: &Context, kind: &'static Kind, bytes: Bytes)
     let accepted = context.accept_object()?;
     negotiate::body_format(context.content_type())?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Update)?;
-    let wanted = body::decode_as(context, expected(), &bytes, options.validation)?.tree;
+    let mut wanted = body::decode_as(context, expected(), &bytes, options.validation)?.tree;
+    super::create::check_namespace(context, kind, &mut wanted)?;
     update::check_name(context, &wanted)?;
     let written = update::apply(context, kind, Subresource::Scale, &options, |old| {
         let current = of(kind, old)?;

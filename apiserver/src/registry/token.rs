@@ -28,6 +28,7 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
         schema::kind("authentication.k8s.io", "v1", "TokenRequest").ok_or(ApiError::NoSuchResource)?;
     let expected = Expected { schema, group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" };
     let mut wanted = body::decode_as(context, expected, &bytes, options.validation)?.tree;
+    super::create::check_namespace(context, kind, &mut wanted)?;
     request::default(&mut wanted);
     managed::on_request(context, expected, Subresource::Token, &options, &mut wanted);
     let (namespace, name) = (context.namespace(), context.info.path_name.as_str());

@@ -203,19 +203,20 @@ impl Update<'_> {
         let now = crate::clock::seconds(context.now);
         kind.strategy.stamp(self.sub, &mut wanted, Some(&self.old), &now);
         admission::allocate(&mut review, &mut wanted, Some(&self.old))?;
-        let errors = write::validate_update(kind.strategy, self.sub, &wanted, &self.old);
+        let errors = {
+            let empties = context.empties.get().lists();
+            write::validate_update(kind.strategy, self.sub, &empties.put_back(&wanted), &self.old)
+        };
         if !errors.is_empty() {
             let (word, group) = kind.strategy.error_kind();
             return Err(ApiError::invalid(group, word, &context.info.path_name, &errors));
         }
-        kind.strategy
-            .warnings(&wanted, Some(&self.old))
-            .into_iter()
-            .for_each(|text| context.warnings.add(text));
-        admission::validate(&mut review, &wanted, Some(&self.old))?;
-        if !self.options.dry_run {
-            wanted = empties::settled(kind.schema, Cow::Owned(wanted)).into_owned();
+        if self.sub != Subresource::Status || kind.strategy.status_warns() {
+            let warnings = kind.strategy.warnings(&wanted, Some(&self.old)).into_iter();
+            warnings.for_each(|text| context.warnings.add(text));
         }
+        admission::validate(&mut review, &wanted, Some(&self.old))?;
+        wanted = empties::settled(kind.schema, Cow::Owned(wanted)).into_owned();
         managed::keep_times(&mut wanted, &self.old);
         if self.finishes(&wanted) {
             admission::release(&mut review, &self.old);

@@ -12,5 +12,5 @@ mod text;
 
 pub use definitions::{FieldRow, definition, definition_names, definition_of_kind, go_type, static_name};
 pub use descriptions::Descriptions;
-pub use protobuf::{MessageRow, Omission, message, message_name};
+pub use protobuf::{MessageRow, Omission, embedded_in, message, message_name};
 pub use resources::{Resource, Scope, Subresource, resource, resources};

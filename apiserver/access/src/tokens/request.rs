@@ -204,7 +204,10 @@ fn bind(
         return Ok(BoundTo::Account);
     }
     let (version, kind, name) = (text(&wanted["apiVersion"]), text(&wanted["kind"]), text(&wanted["name"]));
-    let missing = |resource| RequestError::NotFound { resource, name: name.to_owned() };
+    let missing = |resource| match name {
+        "" => RequestError::BadRequest("Name parameter required.".to_owned()),
+        name => RequestError::NotFound { resource, name: name.to_owned() },
+    };
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let (kind, object, bound) = match (group, kind) {
         ("", "Pod") => {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::deployment::not_negative;
 use super::{amount, collisions, selector, template};
 use crate::columns::{self, Column};
+use crate::core::claims;
 use crate::core::pod::internal;
 use crate::core::pod::validate::{self, Options, volume_claims};
 use crate::core::podtemplate::container_cell;
@@ -117,6 +118,12 @@ impl Strategy for StatefulSets {
 
     fn warnings(&self, new: &Tree, old: Option<&Tree>) -> Vec<String> {
         let mut warnings = template::content_warnings(new, old);
+        for (index, claim) in list_at(new, "spec.volumeClaimTemplates").iter().enumerate() {
+            let path = Path::new("spec.volumeClaimTemplates").index(index);
+            // Upstream names an update's place as nobody else does.
+            let path = if old.is_some() { path.child("Spec") } else { path };
+            warnings.extend(claims::fractional(claim, &path));
+        }
         if int_at(new, "spec.revisionHistoryLimit").is_some_and(|limit| limit < 0) {
             warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned());
         }
@@ -141,15 +148,12 @@ impl Strategy for StatefulSets {
 
 /// A claim template shows kind, version and the phase a claim starts in.
 fn default_claim(claim: &mut Value) {
-    for (path, value) in [
-        ("kind", "PersistentVolumeClaim"),
-        ("apiVersion", "v1"),
-        ("spec.volumeMode", "Filesystem"),
-        ("status.phase", "Pending"),
-    ] {
-        if str_at(claim, path).is_empty() {
-            set(claim, path, value);
-        }
+    // Whatever its writer calls it, it is a claim.
+    set(claim, "kind", "PersistentVolumeClaim");
+    set(claim, "apiVersion", "v1");
+    set_default(claim, "spec.volumeMode", "Filesystem");
+    if str_at(claim, "status.phase").is_empty() {
+        set(claim, "status.phase", "Pending");
     }
 }
 

@@ -54,6 +54,10 @@ impl Strategy for Jobs {
         set_default(obj, "spec.manualSelector", false);
         set_default(obj, "spec", json!({}));
         spec::default_template(&mut obj["spec"]);
+        self.settle(obj);
+    }
+
+    fn settle(&self, obj: &mut Tree) {
         if map_at(obj, "metadata.labels").is_none_or(Map::is_empty) {
             take_labels(obj);
         }

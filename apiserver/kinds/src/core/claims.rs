@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::field::{self, Path};
 use crate::quantity::{self, Quantity};
 use crate::tree::{at, map_at, str_at, strings_at};
 
@@ -56,4 +57,17 @@ pub(crate) fn phase(obj: &Value) -> &str {
 /// The text at a path, `<unset>` when absent.
 pub(crate) fn or_unset<'a>(obj: &'a Value, path: &str) -> &'a str {
     at(obj, path).and_then(Value::as_str).unwrap_or("<unset>")
+}
+
+/// Warnings about sizes that are no whole number of bytes; `path` is that of the claim's spec.
+pub(crate) fn fractional(claim: &Value, path: &Path) -> Vec<String> {
+    let amounts =
+        ["requests", "limits"].map(|list| (list, storage(claim, &format!("spec.resources.{list}"))));
+    let odd = amounts.into_iter().filter(|(_, amount)| !quantity::is_whole(amount));
+    odd.map(|(list, amount)| {
+        let path = path.child("resources").child(list).key("storage");
+        let amount = field::quote(&amount.to_string());
+        format!("{path}: fractional byte value {amount} is invalid, must be an integer")
+    })
+    .collect()
 }

@@ -249,9 +249,14 @@ pub(crate) fn validate_strict_update(new: &Value, old: &Value) -> Vec<Error> {
         ("reportingComponent", "reportingController"),
         ("reportingInstance", "reportingInstance"),
     ];
+    const TEXTS: [&str; 6] =
+        ["message", "reason", "type", "action", "reportingComponent", "reportingInstance"];
     for (stored, shown) in fixed {
         if let Some(mut error) = validate_immutable(new, old, stored) {
             error.field = shown.to_owned();
+            if TEXTS.contains(&stored) {
+                error.bad_value = BadValue::from(str_at(new, stored));
+            }
             if let Some(printed) = print_struct(new, stored) {
                 error.bad_value = BadValue::Printed(printed);
             }

@@ -262,7 +262,16 @@ fn validate_resources(obj: &Value) -> Vec<Error> {
 fn validate_features(obj: &Value) -> Vec<Error> {
     let path = Path::new("status.declaredFeatures");
     let features = strings_at(obj, "status.declaredFeatures");
-    let mut errors = Vec::new();
+    let mut errors: Vec<Error> = features
+        .iter()
+        .enumerate()
+        .filter(|(_, feature)| !is_feature_name(feature))
+        .map(|(index, feature)| {
+            let quoted = field::quote(feature);
+            let text = format!("invalid feature name {quoted}: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes");
+            field::invalid(&path.index(index), *feature, text)
+        })
+        .collect();
     for (index, pair) in features.windows(2).enumerate() {
         let path = path.index(index + 1);
         match pair[0].cmp(pair[1]) {
@@ -274,6 +283,12 @@ fn validate_features(obj: &Value) -> Vec<Error> {
         }
     }
     errors
+}
+
+/// `MyFeature` or `MyFeature/mySubFeature`.
+fn is_feature_name(name: &str) -> bool {
+    let is_segment = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    name.starts_with(|first: char| first.is_ascii_uppercase()) && name.split('/').all(is_segment)
 }
 
 fn validate_pod_cidrs(obj: &Value) -> Vec<Error> {

@@ -104,15 +104,7 @@ impl Strategy for PersistentVolumeClaims {
             let text = r#"deprecated since v1.8; use "storageClassName" attribute instead"#;
             warnings.push(format!("{path}: {text}"));
         }
-        for list in ["spec.resources.requests", "spec.resources.limits"] {
-            let amount = claims::storage(new, list);
-            if !quantity::is_whole(&amount) {
-                let amount = field::quote(&amount.to_string());
-                warnings.push(format!(
-                    "{list}[storage]: fractional byte value {amount} is invalid, must be an integer"
-                ));
-            }
-        }
+        warnings.extend(claims::fractional(new, &Path::new("spec")));
         warnings
     }
 

@@ -11,7 +11,7 @@ use crate::apps::deployment::not_negative;
 use crate::apps::template;
 use crate::columns::{self, Column};
 use crate::field::{self, BadValue, Error, Path};
-use crate::names::subdomain_rule;
+use crate::names::long_name_rule;
 use crate::tree::{at, carry_over, entries_at, int_at, map_at, set, set_default};
 use crate::{Resource, Strategy, Subresource, Tree, meta};
 
@@ -68,7 +68,7 @@ impl Strategy for ReplicationControllers {
     }
 
     fn validate(&self, obj: &Tree) -> Vec<Error> {
-        let mut errors = meta::validate(obj, true, subdomain_rule);
+        let mut errors = meta::validate(obj, true, long_name_rule);
         errors.extend(spec_errors(obj, &template::options(None)));
         errors
     }
@@ -81,6 +81,10 @@ impl Strategy for ReplicationControllers {
             errors.extend(spec_errors(new, &template::options(Some(old))));
         }
         errors
+    }
+
+    fn status_warns(&self) -> bool {
+        true
     }
 
     fn warnings(&self, new: &Tree, old: Option<&Tree>) -> Vec<String> {

@@ -83,6 +83,10 @@ impl Strategy for Ingresses {
         errors
     }
 
+    fn status_warns(&self) -> bool {
+        true
+    }
+
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         if old.is_some() {
             return address_warnings(new);

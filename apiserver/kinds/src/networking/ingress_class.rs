@@ -58,7 +58,7 @@ impl Strategy for IngressClasses {
 
     fn validate_update(&self, _sub: Subresource, new: &Value, old: &Value) -> Vec<Error> {
         let mut errors = meta::validate_update(new, old);
-        errors.extend(meta::validate_immutable(new, old, "spec.controller"));
+        errors.extend(meta::validate_immutable_text(new, old, "spec.controller"));
         errors.extend(self.validate(new));
         errors
     }

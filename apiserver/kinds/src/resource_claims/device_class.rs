@@ -6,7 +6,7 @@ use super::{device_request, items};
 use crate::columns::{self, Column};
 use crate::core::pod::resource_math::is_extended;
 use crate::field::{self, Error, Path};
-use crate::names::subdomain_rule;
+use crate::names::long_name_rule;
 use crate::tree::{at, list_at, same_at};
 use crate::{Resource, Strategy, Subresource, meta};
 
@@ -29,13 +29,13 @@ impl Strategy for DeviceClasses {
     }
 
     fn validate(&self, obj: &Value) -> Vec<Error> {
-        let mut errors = meta::validate(obj, false, subdomain_rule);
+        let mut errors = meta::validate(obj, false, long_name_rule);
         errors.extend(validate_spec(obj, None));
         errors
     }
 
     fn validate_update(&self, _sub: Subresource, new: &Value, old: &Value) -> Vec<Error> {
-        let mut errors = meta::validate(new, false, subdomain_rule);
+        let mut errors = meta::validate(new, false, long_name_rule);
         errors.extend(meta::validate_update(new, old));
         errors.extend(validate_spec(new, Some(old)));
         errors

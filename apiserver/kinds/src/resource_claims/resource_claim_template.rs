@@ -64,9 +64,8 @@ fn validate_metadata(obj: &Value, path: &Path) -> Vec<Error> {
     let mut errors = validate_annotations(metadata, &path.child("annotations"));
     errors.extend(validate_labels(metadata, "labels", &path.child("labels")));
     let others = map_at(obj, "spec.metadata").into_iter().flatten();
-    let others = others.filter(|(name, value)| {
-        !value.is_null() && !["annotations", "labels", "creationTimestamp"].contains(&name.as_str())
-    });
+    let others = others
+        .filter(|(name, value)| !value.is_null() && !["annotations", "labels"].contains(&name.as_str()));
     errors.extend(others.map(|(name, _)| {
         let printed = if name == "uid" { "uID" } else { name };
         field::forbidden(&path.child(printed), "cannot be set")

@@ -39,7 +39,8 @@ impl Position<'_> {
         steps.concat()
     }
 
-    /// `EnvVar.spec.containers.env.value`: the innermost struct, then all fields from the root.
+    /// `EnvVar.spec.containers.env.value`: the innermost struct, then all fields from the root. Go names the structs that
+    /// others embed, `NFSVolumeSource.spec.volumes.VolumeSource.nfs.path`.
     pub(super) fn go_place(position: Option<&Self>) -> String {
         let mut names = Vec::new();
         let mut innermost = None;
@@ -48,6 +49,7 @@ impl Position<'_> {
             if let (Some(owner), Step::Key(name)) = (here.owner, here.step) {
                 innermost = innermost.or(Some(owner.go_name()));
                 names.push(name);
+                names.extend(k8s::tables::embedded_in(&owner.name, name).into_iter().rev());
             }
             next = here.parent.copied();
         }
@@ -145,7 +147,7 @@ impl Conformer {
         if omission.omit_zero && value.is_null() {
             return false;
         }
-        !(omission.omit_empty && is_empty(&field.child, value)) || ends_bookkeeping(here)
+        !(omission.omit_empty && is_empty(&field.child, value)) || ends_bookkeeping(here) || says_none(here)
     }
 }
 
@@ -154,6 +156,12 @@ fn ends_bookkeeping(here: &Position<'_>) -> bool {
     let is_key = |position: &Position<'_>, name: &str| matches!(position.step, Step::Key(key) if key == name);
     is_key(here, "managedFields")
         && here.parent.is_some_and(|parent| is_key(parent, "metadata") && parent.parent.is_none())
+}
+
+/// An empty list that is not defaulted as an absent one is. It stays in the tree, and validation always refuses it.
+fn says_none(here: &Position<'_>) -> bool {
+    const SCALING: &str = "io.k8s.api.autoscaling.v2.HPAScalingRules";
+    here.owner.is_some_and(|owner| owner.name == SCALING) && matches!(here.step, Step::Key("policies"))
 }
 
 /// What Go prints for a field that was never set.

@@ -168,7 +168,7 @@ fn message(package: &str, name: &str) -> Option<&'static Message> {
 fn field(row: tables::MessageRow) -> Field {
     let (cardinality, ty) = typed(row.ty);
     // An embedded struct without a JSON name of its own is inlined as well.
-    let inline = row.name.is_empty() || row.name.starts_with("(inline)");
+    let inline = row.is_embedded();
     let cardinality = if inline { Cardinality::Inline } else { cardinality };
     Field {
         number: row.number,

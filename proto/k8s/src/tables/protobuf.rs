@@ -43,6 +43,36 @@ pub fn message_name(definition: &str) -> Option<(String, &str)> {
     Some((format!("k8s.io.{package}"), name))
 }
 
+/// The Go structs between a definition and a field that it embeds, outermost first; none for a field of its own.
+pub fn embedded_in(definition: &str, field: &str) -> Vec<&'static str> {
+    let found = message_name(definition).and_then(|(package, name)| embedding(&package, name, field));
+    match found {
+        Some(structs) => structs,
+        // What an object is stands in no message.
+        None if matches!(field, "apiVersion" | "kind") => vec!["TypeMeta"],
+        None => Vec::new(),
+    }
+}
+
+fn embedding(package: &str, name: &str, field: &str) -> Option<Vec<&'static str>> {
+    let rows: Vec<MessageRow> = message(package, name).collect();
+    if rows.iter().any(|row| row.name == field) {
+        return Some(Vec::new());
+    }
+    rows.iter().filter(|row| row.is_embedded()).find_map(|row| {
+        let (package, name) = row.ty.rsplit_once('.')?;
+        let inner = embedding(package, name, field)?;
+        Some(std::iter::once(name).chain(inner).collect())
+    })
+}
+
+impl MessageRow {
+    /// Whether the fields of the message stand in the parent's JSON object.
+    pub fn is_embedded(&self) -> bool {
+        self.name.is_empty() || self.name.starts_with("(inline)")
+    }
+}
+
 fn row(line: &'static str) -> Option<MessageRow> {
     let mut columns = line.split('\t').skip(2);
     let name = columns.next()?;
@@ -76,5 +106,19 @@ mod tests {
         let port = rows.iter().find(|row| row.name == "port").expect("ports have a port");
         assert_eq!((port.number, port.wire, port.omission.omit_empty), (3, "varint", false));
         assert!(message(&package, "Nothing").next().is_none());
+    }
+
+    #[test]
+    fn embedded_fields_know_what_embeds_them() {
+        let check = |kind: &str, field: &str, structs: &[&str]| {
+            assert_eq!(embedded_in(&format!("io.k8s.api.core.v1.{kind}"), field), structs);
+        };
+        check("Volume", "nfs", &["VolumeSource"]);
+        check("Volume", "name", &[]);
+        check("Probe", "httpGet", &["ProbeHandler"]);
+        check("EphemeralContainer", "image", &["EphemeralContainerCommon"]);
+        check("Volume", "none", &[]);
+        check("PersistentVolumeClaim", "kind", &["TypeMeta"]);
+        check("ObjectReference", "kind", &[]);
     }
 }

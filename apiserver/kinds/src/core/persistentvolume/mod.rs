@@ -239,7 +239,8 @@ fn fixed_affinity(new: &Value, old: &Value) -> Option<Error> {
         let expressions = list_at_mut(before, "matchExpressions").iter_mut();
         for (before, now) in expressions.zip(list_at(now, "matchExpressions")) {
             let renamed = (str_at(before, "key"), str_at(now, "key"));
-            if RENAMED_LABELS.contains(&renamed) {
+            // Upstream takes no key for the newer name of every label that has none.
+            if renamed.1.is_empty() || RENAMED_LABELS.contains(&renamed) {
                 carry_over(before, now, "key");
             }
         }

@@ -279,10 +279,6 @@ pub fn apply_runtime_class(pod: &mut Value, class: Option<&Value>) -> Result<(),
                 "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead".to_owned()
             );
         }
-        (Some(_), None) => {
-            return Err("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
-                .to_owned());
-        }
         (None, Some(own)) => set(pod, "spec.overhead", own.clone()),
         _ => {}
     }
@@ -307,6 +303,16 @@ pub fn apply_runtime_class(pod: &mut Value, class: Option<&Value>) -> Result<(),
         if !list_at(pod, "spec.tolerations").contains(toleration) {
             push(pod, "spec.tolerations", toleration.clone());
         }
+    }
+    Ok(())
+}
+
+/// Refuses a valid pod with an overhead that no class has.
+pub fn check_overhead(pod: &Value, class: Option<&Value>) -> Result<(), String> {
+    let own = class.and_then(|class| at(class, "overhead.podFixed"));
+    if at(pod, "spec.overhead").is_some() && own.is_none() {
+        let text = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+        return Err(text.to_owned());
     }
     Ok(())
 }

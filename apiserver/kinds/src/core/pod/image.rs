@@ -1,5 +1,8 @@
 //! Names of container images, as far as the default pull policy needs them.
 
+/// Bytes of a name without its registry.
+const PATH_BYTES_MAX: usize = 255;
+
 /// The pull policy of an image whose writer gave none: `Always` for the tag `latest`, given or implied.
 pub(super) fn pull_policy(image: &str) -> &'static str {
     if tag(image) == Some("latest") { "Always" } else { "IfNotPresent" }
@@ -52,7 +55,7 @@ fn is_name(name: &str) -> bool {
         Some((domain, path)) if is_domain(domain) => path,
         _ => name,
     };
-    path.split('/').all(is_component)
+    path.len() <= PATH_BYTES_MAX && path.split('/').all(is_component)
 }
 
 /// Whether the first component is a registry and not a part of the path.
@@ -92,5 +95,6 @@ mod tests {
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
+        assert_eq!(pull_policy(&"x".repeat(256)), "IfNotPresent");
     }
 }

@@ -107,6 +107,10 @@ impl Strategy for Pods {
         }
     }
 
+    fn status_warns(&self) -> bool {
+        true
+    }
+
     fn warnings(&self, new: &Tree, old: Option<&Tree>) -> Vec<String> {
         if let Some(old) = old {
             return if same_at(new, old, "spec") { warnings::status(new) } else { Vec::new() };

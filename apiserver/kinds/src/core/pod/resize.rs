@@ -212,6 +212,11 @@ fn mask(owner: &mut Value, name: &str, old: &Value) {
                 None => drop(amounts.remove(resource)),
             }
         }
-        set(owner, &format!("{name}.{list}"), amounts);
+        let path = format!("{name}.{list}");
+        if amounts.is_empty() {
+            remove(owner, &path);
+        } else {
+            set(owner, &path, amounts);
+        }
     }
 }

@@ -98,6 +98,10 @@ impl Strategy for Services {
         errors
     }
 
+    fn status_warns(&self) -> bool {
+        true
+    }
+
     fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
         warnings::of(new)
     }
@@ -165,7 +169,8 @@ fn default_port(port: &mut Value) {
 
 /// A name outside the cluster has no endpoints to be policed; the field was once defaulted by mistake.
 fn drop_unused_policy(obj: &mut Value) {
-    if str_at(obj, "spec.type") == "ExternalName" {
+    let is_known = ["Cluster", "Local"].contains(&str_at(obj, "spec.internalTrafficPolicy"));
+    if str_at(obj, "spec.type") == "ExternalName" && is_known {
         remove(obj, "spec.internalTrafficPolicy");
     }
 }

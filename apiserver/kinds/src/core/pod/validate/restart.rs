@@ -40,7 +40,12 @@ pub(super) fn container_policy(container: &Value, path: &Path) -> Vec<Error> {
 
 /// Everything wrong with the restart policy and rules of an init container.
 pub(super) fn init_container_policy(container: &Value, path: &Path) -> Vec<Error> {
-    container_policy(container, path)
+    let mut errors = container_policy(container, path);
+    if at(container, "restartPolicy").is_none() {
+        // Without a policy nobody looks at the rules.
+        errors.truncate(1);
+    }
+    errors
 }
 
 fn rule(rule: &Value, path: &Path) -> Vec<Error> {
