@@ -71,7 +71,7 @@ mod tests {
     /// client-go's users read the path in front of the words.
     #[test]
     fn what_is_too_large_has_an_empty_path() {
-        let large = json!({"metadata": {"name": "a"}, "data": {"k": "x".repeat(DATA_BYTES_MAX + 1)}});
+        let large = json!({"metadata": {"name": "a", "namespace": "b"}, "data": {"k": "x".repeat(DATA_BYTES_MAX + 1)}});
         let errors: Vec<String> = ConfigMaps.validate(&large).iter().map(ToString::to_string).collect();
         assert_eq!(errors, ["[]: Too long: may not be more than 1048576 bytes"]);
     }
