@@ -137,6 +137,24 @@ impl Subject {
         if self.quick { full / 10 } else { full }
     }
 
+    /// Waits until controllers have done their part about what was written: reads measured then are only reads.
+    async fn settle(&self) -> anyhow::Result<()> {
+        /// Looks, each as long as this, before it is not waited for any more.
+        const LOOKS_MAX: u32 = 150;
+        const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
+        /// Part of a core that a server uses which does nothing, upstream's for example.
+        const IDLE: f64 = 0.1;
+        for _ in 0..LOOKS_MAX {
+            let meter = tests::meter::Meter::start(&self.pids)?;
+            tokio::time::sleep(LOOK).await;
+            let reading = meter.read()?;
+            if reading.cpu_ms < IDLE * reading.wall.as_secs_f64() * 1e3 {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the server does not come to rest")
+    }
+
     /// Makes the namespaces of the load and waits for what pods in them need.
     async fn prepare(&self) -> anyhow::Result<()> {
         let mut connection = self.target.connect().await?;

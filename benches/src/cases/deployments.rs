@@ -1,5 +1,5 @@
 //! What does an object cost that is heavy to decode, check and compare: a Deployment of three containers? It is paused and
-//! wants no pods, so that what its controller does about it is a status once.
+//! wants no pods, so that what its controller does about a change, which is in the figure, is a status.
 
 use http::Method;
 
@@ -22,6 +22,7 @@ pub(super) async fn deployments(subject: &Subject, table: &mut Table) -> anyhow:
             .map(|body| Call::with_body(Method::POST, &path, JSON, body));
         row(subject, table, "create_deployment", clients, calls.collect()).await?;
     }
+    subject.settle().await?;
     for clients in CLIENTS {
         let calls = (0..count).map(|index| Call::get(format!("{path}/web-1-{index:05}")));
         row(subject, table, "get_deployment", clients, calls.collect()).await?;

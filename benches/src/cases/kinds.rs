@@ -2,6 +2,8 @@
 //! under many names. What controllers do about them is in the figure, as it is in that of upstream's API server.
 
 use ::tests::recorded::{self, Collection, Created};
+use std::net::IpAddr;
+
 use http::Method;
 use serde_json::Value;
 
@@ -17,14 +19,27 @@ const OPERATIONS: usize = 200;
 /// Recorded objects of a kind that are tried until one can be created: some need others that are not there.
 const TRIES_MAX: usize = 8;
 const JSON: &str = "application/json";
+/// Bytes of the reason why a kind is skipped that are printed.
+const WHY_MAX: usize = 160;
 
-/// An object that can be created here, under any name.
+/// An object that can be created here, as often as wanted.
 struct Specimen {
     /// Path of its collection.
     path: String,
     body: Value,
+    names: Names,
     /// Whether it can be read afterwards: reviews are answered and not kept.
     is_kept: bool,
+}
+
+/// What objects of a kind are called.
+#[derive(Clone, Copy)]
+enum Names {
+    /// Nothing: reviews must have no name.
+    None,
+    Words,
+    /// IPAddresses are called what they are.
+    Addresses,
 }
 
 /// Creates and reads objects of every kind that was recorded, and deletes them again.
@@ -38,7 +53,10 @@ pub(super) async fn kinds(subject: &Subject, table: &mut Table) -> anyhow::Resul
                 Ok((create, read)) => table.kind(&name, create, read),
                 Err(error) => table.failed(&name, &error),
             },
-            Err(why) => table.skipped(&name, &format!("{why:#}")),
+            Err(why) => {
+                let why = format!("{why:#}");
+                table.skipped(&name, why.get(..WHY_MAX).unwrap_or(&why).trim_end());
+            }
         }
     }
     Ok(())
@@ -47,8 +65,8 @@ pub(super) async fn kinds(subject: &Subject, table: &mut Table) -> anyhow::Resul
 /// CPU-ms of a create and of a read.
 async fn measure(subject: &Subject, specimen: &Specimen) -> anyhow::Result<(f64, Option<f64>)> {
     let count = subject.scaled(OPERATIONS);
-    let cost = async |call: fn(&Specimen, &str) -> Call| {
-        let calls = (0..count).map(|index| call(specimen, &format!("bench-{index}"))).collect();
+    let cost = async |call: fn(&Specimen, usize) -> Call| {
+        let calls = (0..count).map(|index| call(specimen, index)).collect();
         let outcome = closed_loop(&subject.target, &subject.pids, CLIENTS, calls).await?;
         anyhow::Ok(outcome.reading.cpu_ms / f64::from(u32::try_from(count)?))
     };
@@ -56,6 +74,7 @@ async fn measure(subject: &Subject, specimen: &Specimen) -> anyhow::Result<(f64,
     if !specimen.is_kept {
         return Ok((create, None));
     }
+    subject.settle().await?;
     let read = cost(Specimen::get).await?;
     cost(Specimen::delete).await?;
     Ok((create, Some(read)))
@@ -74,10 +93,7 @@ async fn specimen(
             "" => String::new(),
             _ => own_namespace(connection, collection).await?,
         };
-        let mut specimen =
-            Specimen { path: collection.path(&namespace), body: created.body.clone(), is_kept: true };
-        specimen.set("namespace", Some(&namespace).filter(|namespace| !namespace.is_empty()));
-        specimen.set("generateName", None);
+        let mut specimen = Specimen::new(collection, created, &namespace)?;
         match try_out(connection, &mut specimen).await {
             Ok(()) => return Ok(specimen),
             Err(error) => last = error,
@@ -86,19 +102,21 @@ async fn specimen(
     Err(last)
 }
 
-/// Two at a time: some bodies ask for what only one object can have.
+/// Two at a time: some bodies ask for what only one object can have. They go afterwards, under names that are not used
+/// again, as some take a while to go.
 async fn try_out(connection: &mut Connection, specimen: &mut Specimen) -> anyhow::Result<()> {
-    const NAMES: [&str; 2] = ["bench-a", "bench-b"];
-    for name in NAMES {
-        connection.send(&specimen.create(name)).await?;
+    const TRIED: [usize; 2] = [OPERATIONS, OPERATIONS + 1];
+    let mut tried = Ok(());
+    for index in TRIED {
+        tried = tried.and(connection.send(&specimen.create(index)).await.map(drop));
     }
-    for name in NAMES {
-        specimen.is_kept = connection.send(&specimen.get(name)).await.is_ok();
+    for index in TRIED {
+        specimen.is_kept = connection.send(&specimen.get(index)).await.is_ok();
         if specimen.is_kept {
-            connection.send(&specimen.delete(name)).await?;
+            connection.send(&specimen.delete(index)).await?;
         }
     }
-    Ok(())
+    tried
 }
 
 async fn own_namespace(connection: &mut Connection, collection: &Collection) -> anyhow::Result<String> {
@@ -114,28 +132,47 @@ async fn own_namespace(connection: &mut Connection, collection: &Collection) -> 
 }
 
 impl Specimen {
-    fn set(&mut self, field: &str, value: Option<&String>) {
-        let metadata = &mut self.body["metadata"];
-        match (value, metadata.as_object_mut()) {
-            (Some(value), _) => metadata[field] = value.as_str().into(),
-            (None, Some(metadata)) => drop(metadata.remove(field)),
-            (None, None) => {}
+    /// The recorded object in a namespace, wherever it names its own.
+    fn new(collection: &Collection, created: &Created, namespace: &str) -> anyhow::Result<Self> {
+        let mut text = created.body.to_string();
+        if !namespace.is_empty() {
+            text = text.replace(&format!("{:?}", created.namespace), &format!("{namespace:?}"));
+        }
+        let mut body: Value = serde_json::from_str(&text)?;
+        let metadata = &mut body["metadata"];
+        let names = match metadata["name"].as_str() {
+            Some(name) if name.parse::<IpAddr>().is_ok() => Names::Addresses,
+            None if metadata["generateName"].is_null() => Names::None,
+            _ => Names::Words,
+        };
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove("generateName");
+        }
+        Ok(Self { path: collection.path(namespace), body, names, is_kept: true })
+    }
+
+    fn name(&self, index: usize) -> String {
+        match self.names {
+            Names::Addresses => format!("198.18.{}.{}", index / 256, index % 256),
+            Names::None | Names::Words => format!("bench-{index}"),
         }
     }
 
-    fn create(&self, name: &str) -> Call {
+    fn create(&self, index: usize) -> Call {
         let mut body = self.body.clone();
-        body["metadata"]["name"] = name.into();
+        if !matches!(self.names, Names::None) {
+            body["metadata"]["name"] = self.name(index).into();
+        }
         Call::with_body(Method::POST, &self.path, JSON, body.to_string())
     }
 
-    fn get(&self, name: &str) -> Call {
-        Call::get(format!("{}/{name}", self.path))
+    fn get(&self, index: usize) -> Call {
+        Call::get(format!("{}/{}", self.path, self.name(index)))
     }
 
     /// At once, without the time a pod would be given.
-    fn delete(&self, name: &str) -> Call {
-        let path = format!("{}/{name}?gracePeriodSeconds=0", self.path);
+    fn delete(&self, index: usize) -> Call {
+        let path = format!("{}/{}?gracePeriodSeconds=0", self.path, self.name(index));
         Call { method: Method::DELETE, ..Call::get(path) }
     }
 }
