@@ -120,7 +120,6 @@ impl AsciiChart {
 
     /// Adds a line.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "the other crate's name")]
     pub fn add<T>(mut self, name: impl Into<String>, histogram: Histogram<T>) -> Self {
         self.lines.push((name.into(), histogram.percentile_stats()));
         self
