@@ -11,7 +11,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Which of our crates each may name. What is absent here is the point: controllers, nodeagent and netproxy are
 /// ordinary clients, and the pure state machine knows nothing of the log it is fed from.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("proto", &[]),
     ("proto/cron", &[]),
     ("proto/k8s", &[]),
