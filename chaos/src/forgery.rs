@@ -56,9 +56,13 @@ pub fn cut_short(request: PeerRequest) -> Option<PeerRequest> {
     Some(PeerRequest::Snapshot(offer, SnapshotBody::from(bytes.slice(..bytes.len() / 2))))
 }
 
-/// A snapshot of the same state that remembers nothing before it.
+/// A snapshot of the same state that remembers nothing before it; one that was cut short stays as it is.
 fn without_history(snapshot: Bytes) -> Bytes {
-    let mut rest = snapshot.slice(SNAPSHOT_HEAD..snapshot.len() - SNAPSHOT_CHECKSUM);
+    let (whole, checksum) = snapshot.split_at(snapshot.len().saturating_sub(SNAPSHOT_CHECKSUM));
+    if Sha256::digest(whole)[..] != *checksum {
+        return snapshot;
+    }
+    let mut rest = snapshot.slice(SNAPSHOT_HEAD..whole.len());
     let mut next = || {
         let length = rest.get_u32();
         rest.split_to(usize::try_from(length).expect("32 bits"))

@@ -10,8 +10,8 @@ const fn seed(bug: Bug) -> u64 {
     match bug {
         Bug::UnknownRepeated | Bug::FollowerReadsStale | Bug::ReplayUnguarded | Bug::StatesNotCompared => 2,
         Bug::ReadsNeedDisk => 4,
-        Bug::SnapshotForgets => 7,
-        Bug::VisibleBeforeCommit => 9,
+        Bug::VisibleBeforeCommit => 17,
+        Bug::SnapshotForgets => 22,
         _ => 1,
     }
 }
