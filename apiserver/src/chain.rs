@@ -147,13 +147,7 @@ async fn checked(
     let claimed = user.as_ref().map_or_else(|_| Arc::default(), Arc::clone);
     seen.is_from(&claimed, &info, &parts.uri, &parts.headers, origin.peer);
     let user = user?;
-    // What a wrong state shows is not merely old.
-    if info.is_resource && !server.store.is_sound() {
-        return Err(ApiError::Unavailable("this server's state is wrong and is being replaced".into()));
-    }
-    if !may_be_old(&info, &query) && !server.in_contact() {
-        return Err(ApiError::Unavailable("this server hears of no leader of its cluster".into()));
-    }
+    may_answer(&server, &info, &query)?;
     let fence = parts.extensions.get::<Fence>().map(|fence| Term(fence.0));
     let now = crate::clock::now(&server.seams);
     let (method, headers) = (parts.method.clone(), std::mem::take(&mut parts.headers));
@@ -198,6 +192,18 @@ async fn checked(
             Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".into())),
         },
     }
+}
+
+/// Whether what this server knows of the cluster is right, and new enough for the request.
+fn may_answer(server: &Inner, info: &RequestInfo, query: &Query) -> ApiResult<()> {
+    // What a wrong state shows is not merely old.
+    if info.is_resource && !server.store.is_sound() {
+        return Err(ApiError::Unavailable("this server's state is wrong and is being replaced".into()));
+    }
+    if !may_be_old(info, query) && !server.in_contact() {
+        return Err(ApiError::Unavailable("this server hears of no leader of its cluster".into()));
+    }
+    Ok(())
 }
 
 /// Streams to nodes last as long as somebody works with them; a watch is answered when it begins.
