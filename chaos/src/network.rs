@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -278,10 +279,15 @@ impl Port {
         let is_snapshot = matches!(request, PeerRequest::Snapshot(..));
         let fate = self.network.wires().fate(self.computer, to, is_snapshot);
         self.count(kind, SENT);
+        let is_refused = Arc::new(AtomicBool::new(false));
         if let Some(after) = fate.again_after {
-            let (port, request) = (self.clone(), request.clone());
+            let (port, request, is_refused) = (self.clone(), request.clone(), is_refused.clone());
             tokio::spawn(async move {
                 sleep(fate.there + after).await;
+                // No network brings a copy of what its sender was told has not arrived.
+                if is_refused.load(Ordering::Relaxed) {
+                    return;
+                }
                 // Nobody hears the second reply.
                 if let Some(Ok(_)) = port.deliver(to, request).await {
                     port.count(kind, TWICE);
@@ -299,6 +305,9 @@ impl Port {
         } else {
             self.deliver(to, request).await
         };
+        if let Some(Err(error)) = &delivered {
+            is_refused.store(!error.may_have_arrived, Ordering::Relaxed);
+        }
         let answer = match (delivered, invented) {
             (None | Some(Err(_)), Some(invented)) => Ok(invented),
             (Some(answer), _) => answer,

@@ -34,11 +34,15 @@ impl Member {
                 if body.0.verified().map_err(malformed)? != meta {
                     return Err(malformed("a snapshot of something else than was offered"));
                 }
-                let snapshot = Snapshot { meta, snapshot: body.0 };
-                let answer = self.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+                let vote = match self.follow_to(vote, &meta).await? {
+                    Some(vote) => vote,
+                    None => {
+                        let snapshot = Snapshot { meta, snapshot: body.0 };
+                        self.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?.vote
+                    }
+                };
                 self.hear();
-                let vote = Some(convert::vote(&answer.vote));
-                Ok(PeerReply::Snapshot(wire::SnapshotReply { vote }))
+                Ok(PeerReply::Snapshot(wire::SnapshotReply { vote: Some(convert::vote(&vote)) }))
             }
             PeerRequest::Transfer(request) => {
                 let request = read_transfer(request)?;
@@ -79,6 +83,22 @@ impl Member {
             AppendEntriesResponse::HigherVote(vote) => Reply::HigherVote(convert::vote(&vote)),
         };
         Ok(wire::AppendReply { reply: Some(reply), marks })
+    }
+
+    /// Takes an offered snapshot for an append of nothing behind its end, and returns the vote to answer with; `None` if
+    /// this member's log does not hold that end.
+    ///
+    /// A leader whose log was shortened while it heard nobody sends a snapshot that may end before the log of its
+    /// follower. Installing it would bring nothing, and the engine's cursor of submitted writes would go back.
+    async fn follow_to(&self, vote: Vote, meta: &SnapshotMeta) -> Result<Option<Vote>, Refused> {
+        let end = meta.last_log_id;
+        let nothing =
+            AppendEntriesRequest { vote, prev_log_id: end, entries: Vec::new(), leader_commit: end };
+        match self.raft().append_entries(nothing).await.map_err(stopped)? {
+            AppendEntriesResponse::Success => Ok(Some(vote)),
+            AppendEntriesResponse::HigherVote(higher) => Ok(Some(higher)),
+            AppendEntriesResponse::Conflict | AppendEntriesResponse::PartialSuccess(_) => Ok(None),
+        }
     }
 
     /// Appends what a follower was asked to write. A request that comes twice is taken once.

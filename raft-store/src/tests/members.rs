@@ -8,7 +8,7 @@ use mvcc::{Interest, Outcome, Revision};
 
 use super::fixture::{Computer, applied, content, create, delete, key, put};
 use super::wires::{Trio, Wires};
-use crate::peers::Begin;
+use crate::peers::{Begin, PeerReply, PeerRequest, message};
 use crate::{MemberId, MembershipError, ProposeError, ReadError, Store};
 
 async fn read(store: &Store, name: &str) -> Option<String> {
@@ -157,6 +157,43 @@ async fn a_damaged_snapshot_is_refused_before_it_replaces_anything() {
 
     assert_eq!(admitting.await.expect("no panic"), Ok(()));
     assert_eq!(read(&newcomer, "c").await.as_deref(), Some("v"));
+}
+
+/// The engine's assertion ended a member that installed a snapshot which ends before the member's own log.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_brings_nothing_is_not_installed() {
+    let trio = Trio::new().await;
+    let leader = trio.stores[trio.leader(&[0, 1, 2]).await].clone();
+    applied(&leader, put("c", "before")).await;
+    leader.snapshot().await.expect("it runs");
+    let _newcomer = trio.wires.boot(&Computer::default(), 4, Begin::Join).await;
+    leader.admit(MemberId(4), "member-4").await.expect("it catches up");
+    applied(&leader, put("c", "after")).await;
+    let (append, offer, body) = {
+        let sent = trio.wires.sent.lock().expect("not poisoned");
+        let (offer, body) = sent.snapshot.clone().expect("the newcomer got one");
+        (sent.append.clone(), offer, body)
+    };
+    let envelope = append.envelope.clone().map(|envelope| message::Envelope { to: 5, ..envelope });
+    let append = message::AppendRequest { envelope: envelope.clone(), ..append };
+    let end = append.entries.last().expect("there was a write").position;
+    assert!(offer.last.map(|last| last.index) < end.map(|end| end.index), "{:?} {end:?}", offer.last);
+
+    // Somebody who has the whole log and does not know how much of it is committed.
+    let follower = trio.wires.boot(&Computer::default(), 5, Begin::Join).await;
+    let whole = message::AppendRequest { previous: None, committed: None, ..append.clone() };
+    follower.answer(PeerRequest::Append(whole)).await.expect("it fits");
+    let offer = message::SnapshotOffer { envelope, vote: append.vote, ..offer };
+    let answer = follower.answer(PeerRequest::Snapshot(offer, body)).await.expect("it is of use or not");
+
+    let PeerReply::Snapshot(message::SnapshotReply { vote }) = answer else { panic!("{answer:?}") };
+    assert_eq!(vote, append.vote);
+    assert!(follower.runs());
+    // What stands behind the snapshot's end is there still.
+    let nothing = message::AppendRequest { previous: end, committed: end, entries: Vec::new(), ..append };
+    follower.answer(PeerRequest::Append(nothing)).await.expect("it runs");
+    follower.at_least(leader.revision()).await.expect("it runs");
+    assert_eq!(content(&follower, "c").as_deref(), Some("after"));
 }
 
 /// Ticks were off for every sole voter: a learner that came later than the leader's start heard nothing until somebody

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use super::fixture::Computer;
 use crate::log::FaultyBackend;
-use crate::peers::{Begin, PeerReply, PeerRequest, Peering, SnapshotBody, Transport, Unreached};
+use crate::peers::{Begin, PeerReply, PeerRequest, Peering, SnapshotBody, Transport, Unreached, message};
 use crate::{Limits, Medium, MemberId, Options, Seams, Store};
 
 /// A message's way; there and back it is 2 ms.
@@ -31,6 +31,35 @@ pub(super) struct Wires {
     pub(super) garbled: Arc<AtomicBool>,
     /// Snapshots that arrived damaged.
     pub(super) damaged: Arc<AtomicUsize>,
+    /// What leaders have sent.
+    pub(super) sent: Arc<Mutex<Sent>>,
+}
+
+/// Requests of leaders, to be sent again by hand.
+#[derive(Default)]
+pub(super) struct Sent {
+    /// The last append, with every entry that was ever in one.
+    pub(super) append: message::AppendRequest,
+    /// The last snapshot.
+    pub(super) snapshot: Option<(message::SnapshotOffer, SnapshotBody)>,
+}
+
+impl Sent {
+    fn note(&mut self, request: &PeerRequest) {
+        match request {
+            PeerRequest::Append(append) => {
+                let mut entries = std::mem::take(&mut self.append.entries);
+                for entry in &append.entries {
+                    let index = |entry: &proto::store::LogEntry| entry.position.map(|position| position.index);
+                    entries.retain(|known| index(known) < index(entry));
+                    entries.push(entry.clone());
+                }
+                self.append = message::AppendRequest { entries, ..append.clone() };
+            }
+            PeerRequest::Snapshot(offer, body) => self.snapshot = Some((offer.clone(), body.clone())),
+            _ => {}
+        }
+    }
 }
 
 /// One end of the wires.
@@ -54,6 +83,7 @@ impl Transport for End {
             if wires.is_cut(me) || wires.is_cut(to.0) {
                 return Err(lost(false));
             }
+            wires.sent.lock().expect("not poisoned").note(&request);
             let store = wires.stores.lock().expect("not poisoned").get(&to.0).cloned();
             let store = store.ok_or_else(|| lost(false))?;
             let request = wires.garble(request);
