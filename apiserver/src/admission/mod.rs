@@ -53,11 +53,13 @@ impl Effects {
         Self { preconditions: vec![precondition], operations: Vec::new() }
     }
 
-    /// The transaction that does all of it and then `last`.
+    /// The transaction that does all of it and then `last`, without reserve: the log keeps it as it is.
     pub(crate) fn with(self, last: mvcc::Operation) -> (Vec<Precondition>, Vec<mvcc::Operation>) {
-        let mut operations = self.operations;
+        let Self { mut preconditions, mut operations } = self;
+        operations.reserve_exact(1);
         operations.push(last);
-        (self.preconditions, operations)
+        preconditions.shrink_to_fit();
+        (preconditions, operations)
     }
 }
 
