@@ -138,17 +138,27 @@ impl Subject {
     }
 
     /// Waits until controllers have done their part about what was written: reads measured then are only reads.
+    ///
+    /// A server that is never idle, as upstream is with many objects, is at rest once it does not become any more idle.
     async fn settle(&self) -> anyhow::Result<()> {
-        /// Looks, each as long as this, before it is not waited for any more.
-        const LOOKS_MAX: u32 = 150;
+        /// Seconds before it is not waited for any more, and of one look.
+        const WAIT_MAX: f64 = 30.0;
         const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
-        /// Part of a core that a server uses which does nothing, upstream's for example.
+        /// Looks that are compared with as many before them.
+        const ROUND: usize = 25;
+        /// Part of a core that a server uses which does nothing.
         const IDLE: f64 = 0.1;
-        for _ in 0..LOOKS_MAX {
+        /// Part of what was used before that is no less.
+        const AS_MUCH: f64 = 0.9;
+        let mut used: Vec<f64> = Vec::new();
+        while (used.len() as f64) * LOOK.as_secs_f64() < WAIT_MAX {
             let meter = tests::meter::Meter::start(&self.pids)?;
             tokio::time::sleep(LOOK).await;
             let reading = meter.read()?;
-            if reading.cpu_ms < IDLE * reading.wall.as_secs_f64() * 1e3 {
+            used.push(reading.cpu_ms / reading.wall.as_secs_f64() / 1e3);
+            let rounds: Vec<f64> = used.rchunks_exact(ROUND).map(|round| round.iter().sum()).collect();
+            let is_steady = matches!(rounds[..], [last, before, ..] if last >= AS_MUCH * before);
+            if is_steady || used.last().is_some_and(|used| *used < IDLE) {
                 return Ok(());
             }
         }
