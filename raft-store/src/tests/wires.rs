@@ -50,7 +50,8 @@ impl Sent {
             PeerRequest::Append(append) => {
                 let mut entries = std::mem::take(&mut self.append.entries);
                 for entry in &append.entries {
-                    let index = |entry: &proto::store::LogEntry| entry.position.map(|position| position.index);
+                    let index =
+                        |entry: &proto::store::LogEntry| entry.position.map(|position| position.index);
                     entries.retain(|known| index(known) < index(entry));
                     entries.push(entry.clone());
                 }
