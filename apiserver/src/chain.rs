@@ -363,7 +363,7 @@ async fn dispatch(
 ) -> ApiResult<Reply> {
     let info = &context.info;
     if !info.is_resource {
-        return discovery::serve(context);
+        return discovery::serve(context).await;
     }
     let Some(kind) = kind else {
         return Err(if catalog::has_group(&info.group) {

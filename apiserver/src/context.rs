@@ -109,10 +109,9 @@ impl Context {
         self.accept.to_str().unwrap_or_default()
     }
 
-    /// The key of service account tokens; it is made while the server starts.
-    pub(crate) fn signing_key(&self) -> ApiResult<Arc<Key>> {
-        let key = self.server.config.signer.key();
-        key.ok_or_else(|| ApiError::Unavailable("the signing key is not ready yet".into()))
+    /// The key of service account tokens. It is made while the server starts, and waited for.
+    pub(crate) async fn signing_key(&self) -> ApiResult<Arc<Key>> {
+        self.server.config.signer.wait().await.map_err(|error| ApiError::Unavailable(error.to_string()))
     }
 
     /// The body's media type.

@@ -135,3 +135,17 @@ async fn a_token_of_the_file_names_its_user() {
     let (_, status) = server.review("another").await;
     assert_eq!(status, json!({"user": {}, "error": "invalid bearer token"}));
 }
+
+/// The key is made while the server starts: who asks for it before then waits, and is not refused.
+#[tokio::test]
+async fn a_key_that_is_being_made_is_waited_for() {
+    let store = Store::open(Options::in_memory(), Seams::system()).await.expect("a memory store opens");
+    let signer = Signer::generate();
+    let api = ApiServer::new(Config::new(signer.clone()), store);
+    let admin = api.local(UserInfo::authenticated("admin", &[groups::MASTERS]), "test");
+    let server = Server { admin, signer };
+
+    let (_, keys) = server.send("GET", "/openid/v1/jwks", &Value::Null).await;
+
+    assert_eq!(keys["keys"][0]["kid"], server.signer.key().expect("it is there now").id());
+}

@@ -17,7 +17,7 @@ use schema::Tree;
 use serde_json::json;
 
 /// Serves a path that names no resource.
-pub(crate) fn serve(context: &Context) -> ApiResult<Reply> {
+pub(crate) async fn serve(context: &Context) -> ApiResult<Reply> {
     let path = context.info.path.as_str();
     if path == "/" {
         return Ok(reply::tree(200, PLAIN, &json!({"paths": paths()})));
@@ -45,7 +45,7 @@ pub(crate) fn serve(context: &Context) -> ApiResult<Reply> {
         ["openapi", "v3"] => Ok(reply::empty(404)),
         ["openapi", "v3", rest @ ..] if !path.ends_with('/') => openapi::v3(context, &rest.join("/")),
         [".well-known", "openid-configuration"] => Ok(configuration(context)),
-        ["openid", "v1", "jwks"] => jwks(context),
+        ["openid", "v1", "jwks"] => jwks(context).await,
         ["metrics"] | ["metrics", "slis"] => Ok(reply::bytes(
             200,
             "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
@@ -193,14 +193,14 @@ fn configuration(context: &Context) -> Reply {
     cached(reply::bytes(200, "application/json", keys::configuration(DEFAULT_ISSUER, host)))
 }
 
-fn jwks(context: &Context) -> ApiResult<Reply> {
+async fn jwks(context: &Context) -> ApiResult<Reply> {
     const MEDIA: &str = keys::JWKS_CONTENT_TYPE;
     let accept = context.accept();
     let fits = |clause: &str| matches!(clause.split(';').next().unwrap_or_default().trim(), "*/*" | MEDIA);
     if !accept.is_empty() && !accept.split(',').any(fits) {
         return Err(ApiError::NoRepresentation(MEDIA.into()));
     }
-    Ok(cached(reply::bytes(200, MEDIA, keys::jwks(context.signing_key()?.as_ref()))))
+    Ok(cached(reply::bytes(200, MEDIA, keys::jwks(context.signing_key().await?.as_ref()))))
 }
 
 fn cached(mut reply: Reply) -> Reply {

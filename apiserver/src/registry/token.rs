@@ -34,6 +34,8 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
     let (namespace, name) = (context.namespace(), context.info.path_name.as_str());
     request::check_names(&wanted, namespace, name).map_err(refused)?;
 
+    // Before the look at the state: it may take a moment.
+    let key = context.signing_key().await?;
     let view = linearizable(context).await?;
     let objects = Objects { codec: &context.server.codec, view: &view };
     let account = objects
@@ -54,7 +56,7 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
     let terms = Terms { issuer: DEFAULT_ISSUER, audiences: &audiences, now: context.now, id: &id };
     request::prepare(&mut wanted, &account, &terms).map_err(refused)?;
     let grant = request::grant(&wanted, &account, &objects, &terms).map_err(refused)?;
-    let token = if options.dry_run { String::new() } else { sign(context, &grant.claims)? };
+    let token = if options.dry_run { String::new() } else { key.sign(&grant.claims) };
     wanted["status"] = json!({"token": token, "expirationTimestamp": grant.expiration.to_string()});
     let body = render_answer(&wanted, accepted)?;
     Ok(reply::object(context, 201, accepted, body))
@@ -70,10 +72,6 @@ fn render_answer(answer: &Tree, accepted: crate::negotiate::Accepted) -> ApiResu
         );
     }
     Ok(render::encode(answer, accepted))
-}
-
-fn sign(context: &Context, claims: &access::tokens::Claims) -> ApiResult<String> {
-    Ok(context.signing_key()?.sign(claims))
 }
 
 fn refused(error: RequestError) -> ApiError {
