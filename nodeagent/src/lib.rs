@@ -89,17 +89,24 @@ pub async fn run_with(
     let port = server.as_ref().map(server::Server::port);
     let work = async {
         let shared = Arc::new(shared(client, runtime, options, &shutdown).await);
-        if let Some(server) = server {
-            tokio::spawn(server.run(Arc::clone(&shared), pods.clone(), shutdown.clone()));
-        }
-        let node = node::sync::register(&shared, port).await;
-        let (labels, current) = tokio::sync::watch::channel(node.metadata.labels.clone().unwrap_or_default());
-        tokio::join!(
-            node::labels::follow(Arc::clone(&shared), labels, shutdown.clone()),
-            node::sync::run(Arc::clone(&shared), node, port, shutdown.clone()),
-            logs::rotate::run(shared.runtime.as_ref(), pods.clone(), shutdown.clone()),
-            supervisor::run(Arc::clone(&shared), pods, current, shutdown.clone()),
-        );
+        let serving = async {
+            if let Some(server) = server {
+                server.run(Arc::clone(&shared), pods.clone(), shutdown.clone()).await;
+            }
+        };
+        let working = async {
+            let node = node::sync::register(&shared, port).await;
+            let (labels, current) =
+                tokio::sync::watch::channel(node.metadata.labels.clone().unwrap_or_default());
+            tokio::join!(
+                node::labels::follow(Arc::clone(&shared), labels, shutdown.clone()),
+                node::sync::run(Arc::clone(&shared), node, port, shutdown.clone()),
+                logs::rotate::run(shared.runtime.as_ref(), pods.clone(), shutdown.clone()),
+                supervisor::run(Arc::clone(&shared), pods.clone(), current, shutdown.clone()),
+            );
+        };
+        // One future, so that the port is closed when this function returns: the next agent opens it at once.
+        tokio::join!(serving, working);
     };
     tokio::select! {
         () = work => {}

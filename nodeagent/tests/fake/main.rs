@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::Api;
-use nodeagent::Options;
 use nodeagent::runtime::fake::Fake;
+use nodeagent::{Options, RunError, ServerTls};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ impl Bench {
         Bench { api: Api::new(), runtime, dir: tempfile::tempdir().expect("a directory") }
     }
 
-    fn start(&self) -> Agent {
+    fn options(&self) -> Options {
         let dir: &Path = self.dir.path();
         let mut options = Options::new("node-a", "172.30.0.1".parse().expect("an address"));
         options.pods_dir = dir.join("kubelet");
@@ -43,9 +43,17 @@ impl Bench {
         options.log_links_dir = None;
         options.cni_conf_dir = None;
         options.cgroup_root = String::new();
-        let stop = CancellationToken::new();
+        options
+    }
+
+    fn run(&self, options: Options, stop: &CancellationToken) -> impl Future<Output = Result<(), RunError>> {
         let runtime: Arc<dyn nodeagent::runtime::Runtime> = self.runtime.clone();
-        let run = nodeagent::run_with(self.api.client(), runtime, options, stop.clone());
+        nodeagent::run_with(self.api.client(), runtime, options, stop.clone())
+    }
+
+    fn start(&self) -> Agent {
+        let stop = CancellationToken::new();
+        let run = self.run(self.options(), &stop);
         let task = tokio::spawn(async move { run.await.expect("the agent runs") });
         Agent { task, stop }
     }
@@ -153,6 +161,38 @@ fn an_agent_that_restarts_touches_nothing() {
         let agent = bench.start();
         bench.until_dump("").await;
         agent.stop().await;
+    });
+}
+
+#[test]
+fn an_agent_that_has_ended_has_closed_its_port() {
+    forever().block_on(async {
+        let bench = Bench::new();
+        let certified = rcgen::generate_simple_self_signed(["node-a".to_owned()]).expect("a certificate");
+        let pem = certified.cert.pem();
+        let mut options = bench.options();
+        options.listen = "127.0.0.1:0".parse().expect("an address");
+        options.tls = Some(ServerTls {
+            certificate_pem: pem.clone(),
+            key_pem: certified.signing_key.serialize_pem(),
+            client_ca_pem: pem,
+        });
+        let stop = CancellationToken::new();
+        let reported = async {
+            loop {
+                let node = bench.api.get("/api/v1/nodes/node-a").unwrap_or_default();
+                let port = &node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
+                if let Some(port) = port.as_u64().and_then(|port| u16::try_from(port).ok()) {
+                    stop.cancel();
+                    return port;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // The agent is no task of its own: nothing of it runs between its end and the next line.
+        let (ended, port) = tokio::join!(bench.run(options, &stop), reported);
+        ended.expect("the agent runs");
+        std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     });
 }
 
