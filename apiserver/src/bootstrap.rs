@@ -26,7 +26,7 @@ use mvcc::{Entry, Key, Operation, Outcome, Precondition, Transaction};
 use schema::Tree;
 use serde_json::json;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Objects created at the same time: enough to share the log's flushes, few enough to leave room for requests.
@@ -214,6 +214,7 @@ fn context(server: &Arc<Inner>, kind: &Kind, object: &Tree) -> Context {
         beginning: None,
         warnings: Warnings::default(),
         empties: SentEmpty::default(),
+        sent: OnceLock::new(),
         now: crate::clock::now(&server.seams),
     }
 }

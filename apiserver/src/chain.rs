@@ -31,7 +31,7 @@ use hyper::upgrade::OnUpgrade;
 use raft_store::Term;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -156,7 +156,7 @@ async fn checked(
     let upgrade = registry::socket::is_asked(&headers).then(|| parts.extensions.get::<OnUpgrade>().cloned());
     let upgrade = upgrade.flatten();
     let accept = context::accept(&headers);
-    let (beginning, empties) = (None, SentEmpty::default());
+    let (beginning, empties, sent) = (None, SentEmpty::default(), OnceLock::new());
     let mut context = Context {
         server,
         method,
@@ -170,6 +170,7 @@ async fn checked(
         beginning,
         warnings,
         empties,
+        sent,
         now,
     };
 
@@ -187,13 +188,14 @@ async fn checked(
 
     // Boxed, so that what a rare path needs is not part of every request's future.
     let served = dispatch(&context, kind, parts, body, seen).boxed();
-    match limit {
+    let outcome = match limit {
         None => served.await,
-        Some(limit) => match tokio::time::timeout(limit, served).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".into())),
-        },
-    }
+        Some(limit) => tokio::time::timeout(limit, served).await.unwrap_or_else(|_| {
+            Err(ApiError::Timeout("request did not complete within the allotted timeout".into()))
+        }),
+    };
+    seen.was_sent(context.sent.into_inner());
+    outcome
 }
 
 /// Whether what this server knows of the cluster is right, and new enough for the request.

@@ -14,8 +14,10 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
+use kinds::tree;
 use raft_store::Term;
-use std::sync::{Arc, Mutex};
+use schema::Tree;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The term an in-process writer leads in; put into a request's extensions,
 /// it makes the store refuse the write in any other term.
@@ -52,6 +54,25 @@ impl Warnings {
     }
 }
 
+/// Which object a writer's body says it is.
+#[derive(Clone, Default)]
+pub(crate) struct Sent {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) resource_version: String,
+}
+
+impl Sent {
+    fn read(object: &Tree) -> Self {
+        let text = |path| tree::str_at(object, path).to_owned();
+        Self {
+            name: text("metadata.name"),
+            uid: text("metadata.uid"),
+            resource_version: text("metadata.resourceVersion"),
+        }
+    }
+}
+
 /// One request.
 #[derive(Clone)]
 pub(crate) struct Context {
@@ -79,6 +100,8 @@ pub(crate) struct Context {
     pub(crate) warnings: Warnings,
     /// What the writer sent empty.
     pub(crate) empties: SentEmpty,
+    /// The object it was sent with, once that is read.
+    pub(crate) sent: OnceLock<Sent>,
     /// When it came.
     pub(crate) now: Timestamp,
 }
@@ -112,6 +135,13 @@ impl Context {
     /// The key of service account tokens. It is made while the server starts, and waited for.
     pub(crate) async fn signing_key(&self) -> ApiResult<Arc<Key>> {
         self.server.config.signer.wait().await.map_err(|error| ApiError::Unavailable(error.to_string()))
+    }
+
+    /// The body is an object; the audit log tells which.
+    pub(crate) fn was_sent(&self, object: &Tree) {
+        if self.server.config.audit.is_some() {
+            self.sent.get_or_init(|| Sent::read(object));
+        }
     }
 
     /// The body's media type.

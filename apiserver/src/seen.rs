@@ -3,6 +3,7 @@
 
 use crate::audit::{Arrival, Draft, Level, Outcome, Sources, Stage};
 use crate::catalog::Kind;
+use crate::context;
 use crate::flow::{Flows, Granted, Watched};
 use crate::metrics::Labels;
 use crate::negotiate;
@@ -150,6 +151,13 @@ impl Seen {
         if wanted && !bytes.is_empty() {
             let format = negotiate::body_format(content_type).ok();
             self.sent = Some(Sent { bytes: bytes.clone(), format, kind });
+        }
+    }
+
+    /// The object that was sent along, if one was.
+    pub(crate) fn was_sent(&mut self, object: Option<context::Sent>) {
+        if let (Some(draft), Some(object)) = (&mut self.draft, object) {
+            draft.was_sent(object);
         }
     }
 

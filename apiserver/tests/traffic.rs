@@ -109,6 +109,40 @@ async fn metadata_of_every_request_is_recorded_once_and_of_a_stream_twice() {
 }
 
 #[tokio::test]
+async fn the_object_in_a_body_is_named_even_if_it_is_refused() {
+    let server = Server::start("named", None).await;
+    let map = json!({"metadata": {"name": "a"}});
+    let (code, body) = server.send(Request::post(CONFIG_MAPS), map.clone()).await;
+    assert_eq!(code, 201);
+    let stored: Value =
+        serde_json::from_slice(&body.collect().await.expect("whole").to_bytes()).expect("JSON");
+    let (code, _) = server.send(Request::post(CONFIG_MAPS), map).await;
+    assert_eq!(code, 409);
+    let item = format!("{CONFIG_MAPS}/a");
+    let (code, _) = server.send(Request::put(&item), stored.clone()).await;
+    assert_eq!(code, 200);
+    let mut old = stored.clone();
+    old["metadata"]["resourceVersion"] = json!("1");
+    let (code, _) = server.send(Request::put(&item), old).await;
+    assert_eq!(code, 409);
+    let events = server.recorded().await;
+    let object = |uid: &Value, version: &Value| json!({"resource": "configmaps", "namespace": "default", "name": "a",
+        "apiVersion": "v1", "uid": uid, "resourceVersion": version});
+    let metadata = &stored["metadata"];
+    let unnamed = json!({"resource": "configmaps", "namespace": "default", "name": "a", "apiVersion": "v1"});
+    let references: Vec<&Value> = events.iter().map(|event| &event["objectRef"]).collect();
+    assert_eq!(
+        references,
+        [
+            &unnamed,
+            &unnamed,
+            &object(&metadata["uid"], &metadata["resourceVersion"]),
+            &object(&metadata["uid"], &json!("1")),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_policy_asks_for_bodies_in_any_encoding() {
     let policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, omitManagedFields: true, rules: [
         {level: RequestResponse, resources: [{resources: [configmaps]}], verbs: [create, get]}]}";

@@ -2,6 +2,7 @@
 //! written with each stage's line, so that a request costs one pass over its event and no copy.
 
 use super::policy::{Decision, Level, Stage};
+use crate::context::Sent;
 use crate::request_info::RequestInfo;
 use access::{UserInfo, rbac};
 use http::{HeaderValue, Uri};
@@ -52,6 +53,8 @@ pub(crate) struct Draft {
     pub(crate) decision: Decision,
     arrival: Arrival,
     impersonated: Option<Arc<UserInfo>>,
+    /// The object in the body.
+    sent: Sent,
     /// The name that a created object got.
     name: Option<Arc<str>>,
     authorization: Option<rbac::Decision>,
@@ -68,9 +71,13 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     api_group: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     api_version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    resource_version: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     subresource: &'a str,
 }
@@ -86,7 +93,7 @@ struct Annotations<'a> {
 
 impl Draft {
     pub(crate) fn new(arrival: Arrival, decision: Decision) -> Self {
-        Self { decision, arrival, impersonated: None, name: None, authorization: None }
+        Self { decision, arrival, impersonated: None, sent: Sent::default(), name: None, authorization: None }
     }
 
     /// When the request came.
@@ -102,6 +109,11 @@ impl Draft {
     /// Whether the request may, and why.
     pub(crate) fn authorized(&mut self, decision: rbac::Decision) {
         self.authorization = Some(decision);
+    }
+
+    /// The object that was sent along.
+    pub(crate) fn was_sent(&mut self, object: Sent) {
+        self.sent = object;
     }
 
     /// The name that a created object got.
@@ -154,13 +166,16 @@ impl Draft {
     }
 
     fn object(&self) -> Object<'_> {
-        let info = &self.arrival.info;
+        let (info, sent) = (&self.arrival.info, &self.sent);
+        let names = [info.name.as_str(), self.name.as_deref().unwrap_or_default(), &sent.name];
         Object {
             resource: &info.resource,
             namespace: &info.namespace,
-            name: self.name.as_deref().filter(|_| info.name.is_empty()).unwrap_or(&info.name),
+            name: names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(),
+            uid: &sent.uid,
             api_group: &info.group,
             api_version: &info.version,
+            resource_version: &sent.resource_version,
             subresource: &info.subresource,
         }
     }

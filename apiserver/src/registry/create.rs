@@ -34,6 +34,7 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
     let mut tree = body::decode(context, kind, &bytes, options.validation)?;
     wipe_system_fields(&mut tree);
     check_namespace(context, kind, &mut tree)?;
+    context.was_sent(&tree);
     owners::deduplicate(context, &mut tree);
     let written = create_tree(context, kind, tree, &options).await?;
     context.show_written(kind, accepted, &written)

@@ -38,6 +38,7 @@ pub(super) async fn update(
     let options = WriteOptions::parse(&context.query, WriteVerb::Update)?;
     let mut wanted = body::decode(context, kind, &bytes, options.validation)?;
     create::check_namespace(context, kind, &mut wanted)?;
+    context.was_sent(&wanted);
     check_name(context, &wanted)?;
     owners::deduplicate(context, &mut wanted);
     let creates = sub == Subresource::None && kind.strategy.create_on_update();
