@@ -7,8 +7,10 @@ use crate::catalog::Kind;
 use crate::empties;
 use crate::status::{ApiError, ApiResult};
 use access::seal::{Bond, Keyring, SystemRandom};
+use jiff::Timestamp;
 use mvcc::{Entry, Key, Object, Revision};
 use schema::Tree;
+use serde::Deserialize;
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -26,6 +28,20 @@ pub struct Codec {
     /// Stored bytes that were made a tree of, so that tests can tell who does.
     #[cfg(test)]
     pub(crate) decodes: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+/// Of metadata, what tells whether an object lasts.
+#[derive(Default, Deserialize)]
+struct Lasting {
+    #[serde(default, rename = "deletionTimestamp")]
+    deleted: Option<Timestamp>,
+}
+
+/// An object of which only that is read.
+#[derive(Deserialize)]
+struct Whole {
+    #[serde(default)]
+    metadata: Lasting,
 }
 
 /// An object about to be served.
@@ -107,6 +123,17 @@ impl Codec {
             .open(bond(object), &object.bytes)
             .map_err(|error| ApiError::Internal(error.to_string()))?;
         Ok(Cow::Owned(plain))
+    }
+
+    /// The object's `deletionTimestamp`. Reads its metadata and makes no tree.
+    pub fn deleted(&self, object: &Object) -> ApiResult<Option<Timestamp>> {
+        let plain = self.plain(object)?;
+        let metadata: serde_json::Result<Lasting> = if object.sealing.is_some() {
+            serde_json::from_slice(&plain).map(|whole: Whole| whole.metadata)
+        } else {
+            serde_json::from_slice(&plain[object.metadata.start as usize..object.metadata.end as usize])
+        };
+        Ok(metadata.map_err(|error| ApiError::Internal(error.to_string()))?.deleted)
     }
 
     /// The object as a tree of the asking kind's version, resourceVersion included.

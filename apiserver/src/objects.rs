@@ -8,7 +8,7 @@ use access::node::restriction;
 use access::rbac::{Attributes, Decision};
 use access::tokens::kept::SecretObjects;
 use access::tokens::{BoundObjects, Stored, request::Bindable};
-use mvcc::{Key, View};
+use mvcc::View;
 use schema::Tree;
 
 /// Reads objects of one view.
@@ -28,7 +28,7 @@ impl Objects<'_> {
     /// An object of any group, resourceVersion included.
     pub(crate) fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Tree> {
         let kind = catalog::find(group, "v1", plural)?;
-        let entry = self.view.entry(&Key::new(kind.stored_as.clone(), namespace, name))?;
+        let entry = self.view.find(&kind.stored_as, namespace, name)?;
         self.codec.tree(kind, entry, entry.revision).ok()
     }
 
@@ -71,7 +71,10 @@ impl Objects<'_> {
     }
 
     fn stored(&self, plural: &str, namespace: &str, name: &str) -> Option<Stored> {
-        self.core(plural, namespace, name).map(|tree| Stored::of(&tree))
+        let kind = catalog::find("", "v1", plural)?;
+        let entry = self.view.find(&kind.stored_as, namespace, name)?;
+        let deleted = self.codec.deleted(&entry.object).ok()?;
+        Some(Stored { uid: entry.object.uid.as_ref().to_owned(), deleted })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What reading costs, as far as it can be counted: stored bytes are served as they are, other forms are made once.
 
+use crate::chain::{self, Origin};
+use crate::identity::Caller;
 use crate::negotiate::Format;
 use crate::{ApiServer, Config};
 use access::seal::{Keyring, SystemRandom};
@@ -158,4 +160,35 @@ async fn watchers_of_one_encoding_share_the_frame() {
         );
         assert!(std::ptr::eq(one.as_ptr(), other.as_ptr()), "{accept}: one encoding for both");
     }
+}
+
+#[tokio::test]
+async fn a_token_is_checked_without_a_decode() {
+    let server = Server::start().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let pods = "/api/v1/namespaces/default/pods";
+    drop(server.send("POST", accounts, JSON, json!({"metadata": {"name": "robot"}})).await);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"serviceAccountName": "robot",
+        "containers": [{"name": "c", "image": "i"}]}});
+    drop(server.send("POST", pods, JSON, pod).await);
+    let uid = server.get(&format!("{pods}/p"), JSON).await;
+    let uid = serde_json::from_slice::<Value>(&uid).expect("JSON")["metadata"]["uid"].clone();
+    let bound = json!({"spec": {"audiences": [], "boundObjectRef":
+        {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": uid}}});
+    let token = server.send("POST", &format!("{accounts}/robot/token"), JSON, bound).await;
+    let token = token.collect().await.expect("a whole body").to_bytes();
+    let token = serde_json::from_slice::<Value>(&token).expect("JSON")["status"]["token"].clone();
+    let ask = async || {
+        let request = Request::get(format!("{CONFIG_MAPS}/x"));
+        let header = format!("Bearer {}", token.as_str().expect("a token"));
+        let request = request.header("authorization", header).body(Body::empty()).expect("a request");
+        let origin = Origin { caller: Caller::Unknown, peer: None };
+        chain::answer(server.0.inner.clone(), origin, request).await.status()
+    };
+    // Who is known may still not read that.
+    assert_eq!(ask().await, 403);
+    assert_eq!(server.counted(async { assert_eq!(ask().await, 403) }).await, 0);
+    let gone = format!("{pods}/p?gracePeriodSeconds=0");
+    drop(server.send("DELETE", &gone, JSON, Value::Null).await);
+    assert_eq!(ask().await, 401, "with its pod the token has gone");
 }

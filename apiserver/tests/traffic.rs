@@ -126,8 +126,10 @@ async fn the_object_in_a_body_is_named_even_if_it_is_refused() {
     let (code, _) = server.send(Request::put(&item), old).await;
     assert_eq!(code, 409);
     let events = server.recorded().await;
-    let object = |uid: &Value, version: &Value| json!({"resource": "configmaps", "namespace": "default", "name": "a",
-        "apiVersion": "v1", "uid": uid, "resourceVersion": version});
+    let object = |uid: &Value, version: &Value| {
+        json!({"resource": "configmaps", "namespace": "default", "name": "a",
+        "apiVersion": "v1", "uid": uid, "resourceVersion": version})
+    };
     let metadata = &stored["metadata"];
     let unnamed = json!({"resource": "configmaps", "namespace": "default", "name": "a", "apiVersion": "v1"});
     let references: Vec<&Value> = events.iter().map(|event| &event["objectRef"]).collect();

@@ -2,11 +2,14 @@
 //! namespaces the cluster lives in stay.
 
 use super::{Operation, Review};
+use crate::objects::Objects;
 use crate::status::{ApiError, ApiResult, Cause, GroupResource};
 use kinds::tree;
-use mvcc::{Key, Precondition};
+use mvcc::{Object, Precondition};
 use schema::Tree;
 
+/// The attribute that says whether a namespace takes new objects.
+const PHASE: &str = "status.phase";
 /// Namespaces that may not be deleted.
 const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
 
@@ -28,18 +31,20 @@ pub(super) fn admit(review: &mut Review<'_>, object: &Tree) -> ApiResult<()> {
     }
     let namespace = info.namespace.clone();
     let resource = GroupResource::new("", "namespaces");
-    let stored = review
-        .objects()
-        .core("namespaces", "", &namespace)
-        .ok_or_else(|| ApiError::not_found(&resource, &namespace))?;
-    if tree::str_at(&stored, "status.phase") == "Terminating"
-        || tree::at(&stored, "metadata.deletionTimestamp").is_some()
-    {
+    let Objects { codec, view } = review.objects();
+    let stored =
+        view.find("namespaces", "", &namespace).ok_or_else(|| ApiError::not_found(&resource, &namespace))?;
+    if is_in_phase(&stored.object, "Terminating") || codec.deleted(&stored.object)?.is_some() {
         return Err(terminating(review, object, &namespace));
     }
-    let key = Key::new("namespaces", "", namespace.as_str());
-    review.require(Precondition::Attribute { key, name: "status.phase".into(), value: "Active".into() });
+    let key = stored.object.key.clone();
+    review.require(Precondition::Attribute { key, name: PHASE.into(), value: "Active".into() });
     Ok(())
+}
+
+/// Whether a stored namespace has a phase. Every create asks, so it is not decoded.
+fn is_in_phase(namespace: &Object, phase: &str) -> bool {
+    namespace.attributes.iter().any(|(name, value)| &**name == PHASE && &**value == phase)
 }
 
 fn terminating(review: &Review<'_>, object: &Tree, namespace: &str) -> ApiError {

@@ -131,7 +131,7 @@ pub(crate) async fn authenticate(
                 // Boxed, so that what few need is not part of every request's future.
                 Box::pin(kept::note_use(server, used, warnings)).await;
             }
-            return Ok(Arc::new(identified.user));
+            return Ok(identified.user);
         }
         Err(refused) => refused,
     };
@@ -143,7 +143,7 @@ pub(crate) async fn authenticate(
         (Unauthorized::Token(_), Ok(Bearer::Token(token))) if !identities.remotes.is_empty() => {
             // Boxed, so that what a rare path needs is not part of every request's future.
             let identified = Box::pin(identities.ask_remotes(&token, &[], now)).await;
-            identified.map(|identified| Arc::new(identified.user)).map_err(|_| ApiError::Unauthorized)
+            identified.map(|identified| identified.user).map_err(|_| ApiError::Unauthorized)
         }
         _ => Err(ApiError::Unauthorized),
     }

@@ -102,13 +102,15 @@ impl Remotes {
     ) -> Result<Identified, Vec<String>> {
         let Question { token, wanted, own, common } = question;
         if let Some(user) = self.file.user(token).filter(|_| !common.is_empty()) {
-            return Ok(Identified { user: user.clone(), audiences: common.to_vec(), kept: None });
+            return Ok(Identified { user: Arc::new(user.clone()), audiences: common.to_vec(), kept: None });
         }
         let mut errors = Vec::new();
         let named = self.issuers.iter().filter(|issuer| !common.is_empty() && issuer.is_named_by(token));
         for issuer in named {
             match issuer.user(token, now).await {
-                Ok(user) => return Ok(Identified { user, audiences: common.to_vec(), kept: None }),
+                Ok(user) => {
+                    return Ok(Identified { user: Arc::new(user), audiences: common.to_vec(), kept: None });
+                }
                 Err(error) => errors.push(error.to_string()),
             }
         }

@@ -10,7 +10,7 @@ use schema::Tree;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -149,7 +149,7 @@ fn judged(status: Status, wanted: &[String], own: &[String]) -> Answer {
     }
     let mut user = status.user;
     user.mark_authenticated();
-    Ok(Identified { user, audiences, kept: None })
+    Ok(Identified { user: Arc::new(user), audiences, kept: None })
 }
 
 /// A dump of memory shows no credential.

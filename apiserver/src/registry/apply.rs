@@ -48,7 +48,8 @@ pub(super) async fn apply(
             return Err(ApiError::not_found(&kind.group_resource, &context.info.path_name));
         }
         update::check_may_create(context, kind, sub.as_str())?;
-        match create::create_booked(context, kind, tree, options).await {
+        let make = super::used_up(tree, || config.created(context, kind, sub, options));
+        match create::create_booked(context, kind, make, options).await {
             // Someone else was faster: then there is something to apply to.
             Err(ApiError::AlreadyExists { .. }) => {}
             outcome => return outcome,

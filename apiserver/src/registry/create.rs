@@ -31,12 +31,16 @@ pub(super) async fn create(context: &Context, kind: &'static Kind, bytes: Bytes)
     let accepted = context.accept_object()?;
     crate::negotiate::body_format(context.content_type())?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Create)?;
-    let mut tree = body::decode(context, kind, &bytes, options.validation)?;
-    wipe_system_fields(&mut tree);
-    check_namespace(context, kind, &mut tree)?;
-    context.was_sent(&tree);
-    owners::deduplicate(context, &mut tree);
-    let written = create_tree(context, kind, tree, &options).await?;
+    let read = || -> ApiResult<Tree> {
+        let mut tree = body::decode(context, kind, &bytes, options.validation)?;
+        wipe_system_fields(&mut tree);
+        check_namespace(context, kind, &mut tree)?;
+        context.was_sent(&tree);
+        owners::deduplicate(context, &mut tree);
+        managed::on_create(context, kind, &options, &mut tree);
+        Ok(tree)
+    };
+    let written = create_booked(context, kind, read, &options).await?;
     context.show_written(kind, accepted, &written)
 }
 
@@ -61,26 +65,28 @@ pub(crate) async fn create_tree(
     options: &WriteOptions,
 ) -> ApiResult<Written> {
     managed::on_create(context, kind, options, &mut tree);
-    create_booked(context, kind, tree, options).await
+    create_booked(context, kind, || Ok(tree.clone()), options).await
 }
 
-/// Creates an object whose managedFields say already who owns what.
+/// Creates an object whose managedFields say already who owns what. It is made for every try, which uses it up; most
+/// creations need one.
 pub(super) async fn create_booked(
     context: &Context,
     kind: &'static Kind,
-    tree: Tree,
+    mut make: impl FnMut() -> ApiResult<Tree>,
     options: &WriteOptions,
 ) -> ApiResult<Written> {
-    if !matches!(tree::str_at(&tree, "metadata.resourceVersion"), "" | "0") {
-        return Err(ApiError::Plain("resourceVersion should not be set on objects to be created".into()));
-    }
-    let generates = tree::str_at(&tree, "metadata.name").is_empty()
-        && !tree::str_at(&tree, "metadata.generateName").is_empty();
     let mut name_tries = 0;
     let mut attempts = 0;
     let mut _turn = None;
     loop {
-        let outcome = attempt(context, kind, tree.clone(), options).await?;
+        let tree = make()?;
+        if !matches!(tree::str_at(&tree, "metadata.resourceVersion"), "" | "0") {
+            return Err(ApiError::Plain("resourceVersion should not be set on objects to be created".into()));
+        }
+        let generates = tree::str_at(&tree, "metadata.name").is_empty()
+            && !tree::str_at(&tree, "metadata.generateName").is_empty();
+        let outcome = attempt(context, kind, tree, options).await?;
         match outcome {
             Attempt::Done(written) => return Ok(written),
             Attempt::Taken(name) => {

@@ -14,10 +14,11 @@ use schema::go::quote;
 pub(super) async fn get(context: &Context, kind: &'static Kind) -> ApiResult<Reply> {
     let accepted = context.accept_object()?;
     let view = view(context).await?;
+    let name = &context.info.path_name;
     let entry = view
-        .get(&context.key(kind))
-        .ok_or_else(|| ApiError::not_found(&kind.group_resource, &context.info.path_name))?;
-    context.show(kind, accepted, 200, Content::Entry(&entry, entry.revision))
+        .find(&kind.stored_as, context.namespace(), name)
+        .ok_or_else(|| ApiError::not_found(&kind.group_resource, name))?;
+    context.show(kind, accepted, 200, Content::Entry(entry, entry.revision))
 }
 
 /// The view a read asks for with its `resourceVersion`.

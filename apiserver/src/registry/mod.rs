@@ -90,6 +90,12 @@ pub(crate) async fn serve(
     answer.await
 }
 
+/// What each try of a write uses up: first what is there, then, for the few that are tried again, made anew.
+fn used_up(first: Tree, again: impl Fn() -> ApiResult<Tree>) -> impl FnMut() -> ApiResult<Tree> {
+    let mut first = Some(first);
+    move || first.take().map_or_else(&again, Ok)
+}
+
 impl Context {
     /// Namespace the stored object lives in; a Namespace itself lives in none.
     pub(crate) fn namespace(&self) -> &str {

@@ -2,7 +2,7 @@
 //! to a write, a no-op or a final deletion.
 
 use super::propose::{Proposed, linearizable, propose};
-use super::{Written, body, create, managed, owners};
+use super::{Written, body, create, managed, owners, used_up};
 use crate::admission::{self, Effects, Operation, Review};
 use crate::catalog::Kind;
 use crate::context::Context;
@@ -36,15 +36,20 @@ pub(super) async fn update(
     let accepted = context.accept_object()?;
     crate::negotiate::body_format(context.content_type())?;
     let options = WriteOptions::parse(&context.query, WriteVerb::Update)?;
-    let mut wanted = body::decode(context, kind, &bytes, options.validation)?;
-    create::check_namespace(context, kind, &mut wanted)?;
-    context.was_sent(&wanted);
-    check_name(context, &wanted)?;
-    owners::deduplicate(context, &mut wanted);
+    let read = || -> ApiResult<Tree> {
+        let mut wanted = body::decode(context, kind, &bytes, options.validation)?;
+        create::check_namespace(context, kind, &mut wanted)?;
+        context.was_sent(&wanted);
+        check_name(context, &wanted)?;
+        owners::deduplicate(context, &mut wanted);
+        Ok(wanted)
+    };
+    // What is wrong with a body is told before the object is looked for.
+    let mut wanted = used_up(read()?, read);
     let creates = sub == Subresource::None && kind.strategy.create_on_update();
-    let written = match apply(context, kind, sub, &options, |_| Ok(wanted.clone())).await {
+    let written = match apply(context, kind, sub, &options, |_| wanted()).await {
         Err(ApiError::NotFound { name, .. }) if creates && name == context.info.path_name => {
-            create_on_update(context, kind, wanted, &options).await?
+            create_on_update(context, kind, wanted()?, &options).await?
         }
         outcome => outcome?,
     };
@@ -116,10 +121,10 @@ pub(super) async fn apply<F, W>(
     kind: &'static Kind,
     sub: Subresource,
     options: &WriteOptions,
-    want: F,
+    mut want: F,
 ) -> ApiResult<Written>
 where
-    F: Fn(&Tree) -> ApiResult<W>,
+    F: FnMut(&Tree) -> ApiResult<W>,
     W: Into<Wanted>,
 {
     let key = context.key(kind);

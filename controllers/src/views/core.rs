@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use runtime::{Metadata, View};
+use jiff::Timestamp;
+use runtime::{Metadata, OwnerReference, View};
 use serde::{Deserialize, Deserializer};
 
 /// Anything of which only metadata is read.
@@ -24,12 +25,46 @@ pub(crate) struct Ownership {
     pub(crate) metadata: Metadata,
 }
 
+/// What of an object's metadata stands in an [`Ownership`]. There is one of these for every object of the cluster, and every
+/// change is read as one, so labels and annotations are passed over.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Owned {
+    name: String,
+    namespace: String,
+    uid: String,
+    resource_version: String,
+    owner_references: Vec<OwnerReference>,
+    finalizers: Vec<String>,
+    deletion_timestamp: Option<Timestamp>,
+}
+
 impl<'de> Deserialize<'de> for Ownership {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Named { mut metadata } = Named::deserialize(deserializer)?;
-        // There is one of these for every object of the cluster.
-        metadata.labels = BTreeMap::new();
-        metadata.annotations = BTreeMap::new();
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Object {
+            metadata: Owned,
+        }
+        let Owned {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            owner_references,
+            finalizers,
+            deletion_timestamp,
+        } = Object::deserialize(deserializer)?.metadata;
+        let metadata = Metadata {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            owner_references,
+            finalizers,
+            deletion_timestamp,
+            ..Metadata::default()
+        };
         Ok(Ownership { metadata })
     }
 }

@@ -46,7 +46,11 @@ impl Bench {
         options
     }
 
-    fn run(&self, options: Options, stop: &CancellationToken) -> impl Future<Output = Result<(), RunError>> {
+    fn run(
+        &self,
+        options: Options,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Result<(), RunError>> + use<> {
         let runtime: Arc<dyn nodeagent::runtime::Runtime> = self.runtime.clone();
         nodeagent::run_with(self.api.client(), runtime, options, stop.clone())
     }

@@ -49,8 +49,12 @@ impl View {
 
     /// The object at a key, borrowed.
     pub fn entry(&self, key: &Key) -> Option<&Arc<Entry>> {
-        let place = Place { namespace: &key.namespace, name: &key.name };
-        self.tables.get(&key.resource)?.get(&place).map(|stored| &stored.0)
+        self.find(&key.resource, &key.namespace, &key.name)
+    }
+
+    /// The object at a key that was never made.
+    pub fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<&Arc<Entry>> {
+        self.tables.get(resource)?.get(&Place { namespace, name }).map(|stored| &stored.0)
     }
 
     /// The objects of a resource, in one namespace or all, in (namespace, name) order, strictly after a

@@ -31,7 +31,8 @@ use crate::go;
 use crate::tokens::kept::{Kept, SecretObjects};
 use crate::tokens::{BoundObjects, Signed, Verifier, VerifyError};
 use crate::user::UserInfo;
-use cache::Cache;
+use cache::{Cache, Checked};
+use std::sync::Arc;
 
 /// What a request shows.
 #[derive(Clone, Copy)]
@@ -48,7 +49,7 @@ pub struct Credentials<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identified {
     /// The user.
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     /// The audiences both sides name.
     pub audiences: Vec<String>,
     /// The Secret the token is kept in, if it is such a one: its use is noted there.
@@ -97,7 +98,7 @@ impl Authenticator {
         now: Timestamp,
         objects: &dyn Objects,
     ) -> Result<Identified, Unauthorized> {
-        let plain = |user| Identified { user, audiences: Vec::new(), kept: None };
+        let plain = |user| Identified { user: Arc::new(user), audiences: Vec::new(), kept: None };
         if let Some(der) = credentials.certificate {
             let user = user_of_certificate(der).ok_or(Unauthorized::Certificate)?;
             if !user.name.is_empty() {
@@ -129,7 +130,7 @@ impl Authenticator {
             let stored = objects.whole_secret(BOOTSTRAP_NAMESPACE, &token.secret_name())?;
             token.user(&stored, now)
         });
-        user.map(|user| Identified { user, audiences, kept: None }).ok_or(error)
+        user.map(|user| Identified { user: Arc::new(user), audiences, kept: None }).ok_or(error)
     }
 
     /// The audiences of a token that names none, which is for the API server's own: those of them
@@ -152,24 +153,25 @@ impl Authenticator {
         objects: &dyn Objects,
     ) -> Result<Identified, VerifyError> {
         let key = cache::key(token);
-        let signed = match self.cache.get(&key, now) {
-            Some(signed) => signed,
+        let checked = match self.cache.get(&key, now) {
+            Some(checked) => checked,
             None => {
-                let signed = self.verifier.check_signature(token)?;
-                self.cache.put(key, signed.clone(), now);
-                signed
+                let checked = Arc::new(Checked::from(self.verifier.check_signature(token)?));
+                self.cache.put(key, checked.clone(), now);
+                checked
             }
         };
-        match signed {
+        let user = checked.user.clone();
+        match &checked.signed {
             Signed::Bound(claims) => {
-                let verified = self.verifier.check_claims(claims, audiences, now, objects)?;
-                Ok(Identified { user: verified.claims.user(), audiences: verified.audiences, kept: None })
+                let audiences = self.verifier.check_claims(claims, audiences, now, objects)?;
+                Ok(Identified { user, audiences, kept: None })
             }
             Signed::Kept(claims) => {
                 let named = claims.audiences().unwrap_or_else(|| self.verifier.audiences().to_vec());
                 let audiences = self.verifier.common(&named, audiences)?;
                 let kept = claims.check(token, objects)?;
-                Ok(Identified { user: claims.user(), audiences, kept: Some(kept) })
+                Ok(Identified { user, audiences, kept: Some(kept) })
             }
         }
     }

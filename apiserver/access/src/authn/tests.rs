@@ -119,7 +119,7 @@ fn a_request_is_somebody_nobody_or_refused() {
         let credentials = Credentials { certificate: None, headers: &headers, path: "/api" };
         authenticator
             .authenticate(credentials, at(seconds), &Objects { pod })
-            .map(|identified| identified.user.name)
+            .map(|identified| identified.user.name.clone())
     };
     let bearer = format!("Bearer {token}");
     assert_eq!(ask("", 1, true), Ok("system:anonymous".to_owned()));
@@ -189,7 +189,7 @@ fn a_signature_is_remembered_for_ten_seconds() {
         bound: BoundTo::Account,
         warn_after: None,
     };
-    cache.put(key, Signed::Bound(claims), at(0));
+    cache.put(key, Arc::new(Checked::from(Signed::Bound(claims))), at(0));
     assert!(cache.get(&key, at(10)).is_some());
     assert!(cache.get(&key, at(10) + SignedDuration::from_millis(1)).is_none());
     assert!(cache.get(&key, at(-1)).is_none(), "the clock was set back");

@@ -129,15 +129,6 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// What counts of an object.
-    pub fn of(object: &crate::Tree) -> Stored {
-        let metadata = &object["metadata"];
-        Stored {
-            uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
-            deleted: metadata["deletionTimestamp"].as_str().and_then(|text| text.parse().ok()),
-        }
-    }
-
     fn is_gone(&self, now: Timestamp) -> bool {
         self.deleted.is_some_and(|deleted| deleted < now - LEEWAY)
     }
@@ -192,23 +183,26 @@ impl Verifier {
         objects: &dyn BoundObjects,
     ) -> Result<Verified, VerifyError> {
         match self.check_signature(token)? {
-            Signed::Bound(claims) => self.check_claims(claims, wanted, now, objects),
+            Signed::Bound(claims) => {
+                let audiences = self.check_claims(&claims, wanted, now, objects)?;
+                Ok(Verified { claims, audiences })
+            }
             Signed::Kept(_) => Err(VerifyError::NotOurs),
         }
     }
 
-    /// The part of [`Verifier::verify`] that depends on time and state.
+    /// The part of [`Verifier::verify`] that depends on time and state; the audiences both sides name.
     pub(crate) fn check_claims(
         &self,
-        claims: Claims,
+        claims: &Claims,
         wanted: &[String],
         now: Timestamp,
         objects: &dyn BoundObjects,
-    ) -> Result<Verified, VerifyError> {
+    ) -> Result<Vec<String>, VerifyError> {
         let audiences = self.common(&claims.audiences, wanted)?;
-        check_time(&claims, now)?;
-        check_bound(&claims, now, objects)?;
-        Ok(Verified { claims, audiences })
+        check_time(claims, now)?;
+        check_bound(claims, now, objects)?;
+        Ok(audiences)
     }
 
     /// The audiences both sides name. A kept token that names none is for the API server's own.
