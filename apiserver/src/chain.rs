@@ -76,7 +76,7 @@ pub(crate) async fn answer(server: Arc<Inner>, origin: Origin, request: Request<
         tracing::debug_span!("request", method = %parts.method, uri = %parts.uri, audit_id = ?audit_id);
     let checked =
         checked(server, origin, parts, &mut body, &mut seen, warnings.clone()).instrument(span.clone());
-    let inside = AssertUnwindSafe(checked.boxed()).catch_unwind().await;
+    let inside = AssertUnwindSafe(checked).catch_unwind().await;
     drain(body).await;
     let panicked = inside.is_err();
     let inside = inside.unwrap_or_else(|_| {

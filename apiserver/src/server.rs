@@ -22,6 +22,7 @@ use crate::repair;
 use crate::turns::Turns;
 use access::UserInfo;
 use axum::body::Body;
+use futures::FutureExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -218,7 +219,9 @@ impl ApiServer {
             let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
                 let (inner, origin) = (inner.clone(), origin.clone());
                 let request = request.map(Body::new);
+                // Boxed: the task it becomes is moved several times, and this is a pointer.
                 async move { Ok::<_, std::convert::Infallible>(chain::answer(inner, origin, request).await) }
+                    .boxed()
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http2().max_concurrent_streams(STREAMS_MAX);

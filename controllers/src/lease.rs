@@ -55,11 +55,11 @@ async fn renew(client: &Client, name: &str, holder: &str, last: Option<Value>) -
     match found {
         Ok(lease) => {
             let lease = renewed(lease, holder, Timestamp::now());
-            client.update(&resources::LEASES, (NAMESPACE, name, ""), &lease).await
+            client.update_whole(&resources::LEASES, (NAMESPACE, name, ""), &lease).await
         }
         Err(error) if failure::is_not_found(&error) => {
             let lease = renewed(new(name), holder, Timestamp::now());
-            client.create(&resources::LEASES, (NAMESPACE, "", ""), &lease).await
+            client.create_whole(&resources::LEASES, (NAMESPACE, "", ""), &lease).await
         }
         Err(error) => Err(error),
     }

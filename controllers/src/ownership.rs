@@ -130,26 +130,22 @@ pub(crate) fn pod_of(owner: &Value, resource: &Resource, metadata: &Metadata) ->
 pub(crate) async fn write_status(
     client: &Client,
     resource: &'static Resource,
-    tree: &Value,
+    mut wanted: Value,
     status: Value,
 ) -> Result<Option<u64>, kube::Error> {
-    let text = |name: &str| tree["metadata"][name].as_str().unwrap_or_default();
-    let path = (text("namespace"), text("name"), "status");
-    let mut wanted = tree.clone();
     wanted["status"] = status;
+    let text = |name: &str| wanted["metadata"][name].as_str().unwrap_or_default();
+    let path = (text("namespace"), text("name"), "status");
     let mut answer = client.update(resource, path, &wanted).await;
     if answer.as_ref().is_err_and(failure::is_conflict) {
         let mut live: Value = client.get(resource, path.0, path.1).await?;
-        if live["metadata"]["uid"] == tree["metadata"]["uid"] {
+        if live["metadata"]["uid"] == wanted["metadata"]["uid"] {
             live["status"] = wanted["status"].clone();
             answer = client.update(resource, path, &live).await;
         }
     }
     match answer {
-        Ok(written) => {
-            let version = written["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-            Ok(Some(runtime::metadata::position(version)))
-        }
+        Ok(written) => Ok(Some(written.metadata.position())),
         Err(error) if failure::is_not_found(&error) => Ok(None),
         Err(error) => Err(error),
     }

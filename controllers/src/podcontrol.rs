@@ -35,9 +35,8 @@ impl PodControl {
     }
 
     /// Notes another write to a pod of this owner.
-    pub(crate) fn wrote(&self, key: &Key, written: &Value) {
-        let version = written["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-        self.written.wrote(key, runtime::metadata::position(version), Timestamp::now());
+    pub(crate) fn wrote(&self, key: &Key, written: &Metadata) {
+        self.written.wrote(key, written.position(), Timestamp::now());
     }
 
     /// Creates pods in batches of 1, 2, 4 ...: what fails for one will fail for all, and should not be tried five hundred
@@ -58,9 +57,10 @@ impl PodControl {
         let answer = self.client.create(&resources::PODS, (&owner.namespace, "", ""), pod).await;
         match answer {
             Ok(created) => {
-                let name = created["metadata"]["name"].as_str().unwrap_or_default();
+                let created = created.metadata;
                 self.wrote(&owner.key(), &created);
-                self.tell(owner, Severity::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+                let text = format!("Created pod: {}", created.name);
+                self.tell(owner, Severity::Normal, "SuccessfulCreate", text);
                 Ok(())
             }
             // Nothing can be created any more, and nobody needs to be told.

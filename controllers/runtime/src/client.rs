@@ -155,36 +155,65 @@ impl Client {
         self.inner.request(request("GET", &path, None, Vec::new())).await
     }
 
-    /// Creates an object, or a subresource object such as a binding.
+    /// Creates an object, or a subresource object such as a binding, and reads the metadata it got.
     pub async fn create(
         &self,
         resource: &Resource,
-        (namespace, name, subresource): (&str, &str, &str),
+        place: (&str, &str, &str),
         object: &Value,
-    ) -> Result<Value, kube::Error> {
-        let path = resource.path(namespace, name, subresource);
-        self.inner.request(request("POST", &path, None, encode(object))).await
+    ) -> Result<PartialObject, kube::Error> {
+        self.send("POST", resource, place, object).await
     }
 
-    /// Replaces an object or one of its subresources.
+    /// Creates an object, or asks for a review, and reads all of what it has become.
+    pub async fn create_whole(
+        &self,
+        resource: &Resource,
+        place: (&str, &str, &str),
+        object: &Value,
+    ) -> Result<Value, kube::Error> {
+        self.send("POST", resource, place, object).await
+    }
+
+    /// Replaces an object or one of its subresources, and reads the metadata it got.
     pub async fn update(
         &self,
         resource: &Resource,
-        (namespace, name, subresource): (&str, &str, &str),
+        place: (&str, &str, &str),
         object: &Value,
-    ) -> Result<Value, kube::Error> {
-        let path = resource.path(namespace, name, subresource);
-        self.inner.request(request("PUT", &path, None, encode(object))).await
+    ) -> Result<PartialObject, kube::Error> {
+        self.send("PUT", resource, place, object).await
     }
 
-    /// Patches an object or one of its subresources.
+    /// Replaces an object or one of its subresources, and reads all of what it has become.
+    pub async fn update_whole(
+        &self,
+        resource: &Resource,
+        place: (&str, &str, &str),
+        object: &Value,
+    ) -> Result<Value, kube::Error> {
+        self.send("PUT", resource, place, object).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        resource: &Resource,
+        (namespace, name, subresource): (&str, &str, &str),
+        object: &Value,
+    ) -> Result<T, kube::Error> {
+        let path = resource.path(namespace, name, subresource);
+        self.inner.request(request(method, &path, None, encode(object))).await
+    }
+
+    /// Patches an object or one of its subresources, and reads the metadata it got.
     pub async fn patch(
         &self,
         resource: &Resource,
         (namespace, name, subresource): (&str, &str, &str),
         kind: PatchKind,
         patch: &Value,
-    ) -> Result<Value, kube::Error> {
+    ) -> Result<PartialObject, kube::Error> {
         let content_type = match kind {
             PatchKind::Merge => "application/merge-patch+json",
             PatchKind::Strategic => "application/strategic-merge-patch+json",
@@ -200,7 +229,7 @@ impl Client {
         (namespace, name): (&str, &str),
         manager: &str,
         object: &Value,
-    ) -> Result<Value, kube::Error> {
+    ) -> Result<PartialObject, kube::Error> {
         let query = [("fieldManager", manager), ("force", "true")];
         let path = with_query(resource.path(namespace, name, ""), &query);
         self.send_patch(&path, "application/apply-patch+yaml", object).await
@@ -211,7 +240,7 @@ impl Client {
         path: &str,
         content_type: &'static str,
         patch: &Value,
-    ) -> Result<Value, kube::Error> {
+    ) -> Result<PartialObject, kube::Error> {
         let mut request = request("PATCH", path, None, encode(patch));
         let value = http::HeaderValue::from_static(content_type);
         request.headers_mut().insert(http::header::CONTENT_TYPE, value);

@@ -140,7 +140,8 @@ impl Controller {
                 },
             },
         });
-        let answer = self.client.create(&resources::SUBJECT_ACCESS_REVIEWS, ("", "", ""), &review).await?;
+        let answer =
+            self.client.create_whole(&resources::SUBJECT_ACCESS_REVIEWS, ("", "", ""), &review).await?;
         Ok(answer["status"]["allowed"] == true)
     }
 

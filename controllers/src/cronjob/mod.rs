@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::plan::View;
 use crate::ownership::write_status;
-use crate::views::Whole;
+use crate::views::Text;
 use crate::views::batch::{CronJob, Job, JobReference};
 use crate::views::pod::controlled_by;
 use crate::{House, resources};
@@ -29,13 +29,13 @@ const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 struct CronJobs {
     client: Client,
     recorder: Recorder,
-    cronjobs: Cache<Whole<CronJob>>,
-    jobs: Cache<Whole<Job>>,
+    cronjobs: Cache<Text<CronJob>>,
+    jobs: Cache<Text<Job>>,
     jobs_written: Expectations,
     cronjob_written: Expectations,
 }
 
-pub(crate) fn start(house: &mut House<'_>, cronjobs: &Cache<Whole<CronJob>>, jobs: &Cache<Whole<Job>>) {
+pub(crate) fn start(house: &mut House<'_>, cronjobs: &Cache<Text<CronJob>>, jobs: &Cache<Text<Job>>) {
     let queue = Queue::<Key>::new();
     let changed = queue.clone();
     cronjobs.on_change(move |change| changed.add(change.latest().metadata().key()));
@@ -94,7 +94,7 @@ impl Reconcile for CronJobs {
 }
 
 impl CronJobs {
-    async fn execute(&self, cronjob: &Whole<CronJob>, step: plan::Step) -> Result<(), kube::Error> {
+    async fn execute(&self, cronjob: &Text<CronJob>, step: plan::Step) -> Result<(), kube::Error> {
         let key = cronjob.metadata().key();
         for plan::Words(severity, reason, message) in step.words {
             self.tell(cronjob, severity, reason, message);
@@ -110,7 +110,7 @@ impl CronJobs {
         }
         if status != cronjob.status {
             let written =
-                write_status(&self.client, &resources::CRON_JOBS, &cronjob.tree, json!(status)).await?;
+                write_status(&self.client, &resources::CRON_JOBS, cronjob.tree(), json!(status)).await?;
             if let Some(position) = written {
                 self.cronjob_written.wrote(&key, position, Timestamp::now());
             }
@@ -118,7 +118,7 @@ impl CronJobs {
         Ok(())
     }
 
-    async fn delete(&self, cronjob: &Whole<CronJob>, name: &str, uid: String) -> Result<(), kube::Error> {
+    async fn delete(&self, cronjob: &Text<CronJob>, name: &str, uid: String) -> Result<(), kube::Error> {
         let key = cronjob.metadata().key();
         let options = DeleteOptions { propagation_policy: Some("Background"), ..DeleteOptions::of(&uid) };
         match self.client.delete(&resources::JOBS, &key.namespace, name, &options).await {
@@ -139,7 +139,7 @@ impl CronJobs {
     /// Makes the job of a time. Its name says the time, so that it is made once.
     async fn create(
         &self,
-        cronjob: &Whole<CronJob>,
+        cronjob: &Text<CronJob>,
         at: Timestamp,
     ) -> Result<Option<JobReference>, kube::Error> {
         let key = cronjob.metadata().key();
@@ -153,32 +153,29 @@ impl CronJobs {
                 return Err(error);
             }
         };
-        let text = |name: &str| written["metadata"][name].as_str().unwrap_or_default().to_owned();
-        self.jobs_written.wrote(
-            &key,
-            runtime::metadata::position(&text("resourceVersion")),
-            Timestamp::now(),
-        );
-        self.tell(cronjob, Severity::Normal, "SuccessfulCreate", format!("Created job {}", text("name")));
+        let metadata = written.metadata;
+        self.jobs_written.wrote(&key, metadata.position(), Timestamp::now());
+        self.tell(cronjob, Severity::Normal, "SuccessfulCreate", format!("Created job {}", metadata.name));
         Ok(Some(JobReference {
             kind: "Job".to_owned(),
-            namespace: text("namespace"),
-            name: text("name"),
-            uid: text("uid"),
+            namespace: metadata.namespace,
+            name: metadata.name,
+            uid: metadata.uid,
             api_version: "batch/v1".to_owned(),
             resource_version: String::new(),
         }))
     }
 
-    fn tell(&self, cronjob: &Whole<CronJob>, severity: Severity, reason: &str, message: String) {
+    fn tell(&self, cronjob: &Text<CronJob>, severity: Severity, reason: &str, message: String) {
         let regarding = Regarding::new(&resources::CRON_JOBS, cronjob.metadata());
         self.recorder.event(regarding, severity, reason, message);
     }
 }
 
-fn job_of(cronjob: &Whole<CronJob>, at: Timestamp) -> Value {
+fn job_of(cronjob: &Text<CronJob>, at: Timestamp) -> Value {
     let metadata = cronjob.metadata();
-    let template = &cronjob.tree["spec"]["jobTemplate"];
+    let tree = cronjob.tree();
+    let template = &tree["spec"]["jobTemplate"];
     let zone = cron::zone(cronjob.spec.time_zone.as_deref().unwrap_or("UTC"));
     let scheduled = match zone {
         Ok(zone) if cronjob.spec.time_zone.is_some() => {

@@ -24,7 +24,7 @@ use self::revision::REVISION;
 use crate::ownership::{Claim, Claimer, claim};
 use crate::views::pod::{controlled_by, orphans_of};
 use crate::views::workload::DeploymentStatus;
-use crate::views::{Deployment, Pod, ReplicaSet, Whole};
+use crate::views::{Deployment, Pod, ReplicaSet, Text};
 use crate::{House, resources};
 
 const WORKERS: usize = 5;
@@ -34,8 +34,8 @@ const LAG_PAUSE: Duration = Duration::from_secs(1);
 struct Deployments {
     client: Client,
     recorder: Recorder,
-    deployments: Cache<Whole<Deployment>>,
-    sets: Cache<Whole<ReplicaSet>>,
+    deployments: Cache<Text<Deployment>>,
+    sets: Cache<Text<ReplicaSet>>,
     pods: Cache<Pod>,
     sets_written: Expectations,
     deployment_written: Expectations,
@@ -43,8 +43,8 @@ struct Deployments {
 
 pub(crate) fn start(
     house: &mut House<'_>,
-    deployments: &Cache<Whole<Deployment>>,
-    sets: &Cache<Whole<ReplicaSet>>,
+    deployments: &Cache<Text<Deployment>>,
+    sets: &Cache<Text<ReplicaSet>>,
     pods: &Cache<Pod>,
 ) {
     let queue = Queue::<Key>::new();
@@ -80,7 +80,7 @@ pub(crate) fn start(
     });
 }
 
-fn owners_of(change: &Change<'_, Whole<ReplicaSet>>, deployments: &Cache<Whole<Deployment>>) -> Vec<Key> {
+fn owners_of(change: &Change<'_, Text<ReplicaSet>>, deployments: &Cache<Text<Deployment>>) -> Vec<Key> {
     let mut keys = Vec::new();
     for set in [change.old, change.new].into_iter().flatten() {
         let metadata = set.metadata();
@@ -105,8 +105,8 @@ fn owners_of(change: &Change<'_, Whole<ReplicaSet>>, deployments: &Cache<Whole<D
 /// A deployment that recreates waits until its old pods are really gone.
 fn waiting_for_pod(
     change: &Change<'_, Pod>,
-    deployments: &Cache<Whole<Deployment>>,
-    sets: &Cache<Whole<ReplicaSet>>,
+    deployments: &Cache<Text<Deployment>>,
+    sets: &Cache<Text<ReplicaSet>>,
 ) -> Option<Key> {
     let gone = change.new.is_none_or(|pod| pod.terminal());
     let pod = change.old.filter(|_| gone)?;
@@ -165,7 +165,7 @@ impl Deployments {
     async fn selects_everything(
         &self,
         key: &Key,
-        deployment: &Whole<Deployment>,
+        deployment: &Text<Deployment>,
     ) -> Result<Next, kube::Error> {
         let text = "This deployment is selecting all pods. A non-empty selector is required.";
         self.tell(deployment, Severity::Warning, "SelectingAll", text.to_owned());
@@ -179,9 +179,9 @@ impl Deployments {
 
     async fn claim(
         &self,
-        deployment: &Whole<Deployment>,
+        deployment: &Text<Deployment>,
         selector: &LabelSelector,
-    ) -> Result<Vec<Arc<Whole<ReplicaSet>>>, kube::Error> {
+    ) -> Result<Vec<Arc<Text<ReplicaSet>>>, kube::Error> {
         let metadata = deployment.metadata();
         let claimer = Claimer {
             client: &self.client,
@@ -215,7 +215,7 @@ impl Deployments {
         Ok(owned)
     }
 
-    fn running_pods(&self, sets: &[Arc<Whole<ReplicaSet>>]) -> BTreeMap<String, usize> {
+    fn running_pods(&self, sets: &[Arc<Text<ReplicaSet>>]) -> BTreeMap<String, usize> {
         let count =
             |uid: &str| self.pods.group(&controlled_by(uid)).iter().filter(|pod| !pod.terminal()).count();
         sets.iter().map(|set| (set.metadata().uid.clone(), count(&set.metadata().uid))).collect()
@@ -225,7 +225,7 @@ impl Deployments {
     async fn execute(
         &self,
         key: &Key,
-        deployment: &Whole<Deployment>,
+        deployment: &Text<Deployment>,
         action: &Action,
     ) -> Result<bool, kube::Error> {
         let sets = &resources::REPLICA_SETS;
@@ -251,7 +251,7 @@ impl Deployments {
                 };
             }
         };
-        self.sets_written.wrote(key, position(&answer?), Timestamp::now());
+        self.sets_written.wrote(key, answer?.metadata.position(), Timestamp::now());
         if let Some(event) = event {
             self.tell(deployment, Severity::Normal, "ScalingReplicaSet", event.clone());
         }
@@ -261,7 +261,7 @@ impl Deployments {
     async fn not_created(
         &self,
         key: &Key,
-        deployment: &Whole<Deployment>,
+        deployment: &Text<Deployment>,
         name: &str,
         error: kube::Error,
     ) -> Result<bool, kube::Error> {
@@ -269,7 +269,7 @@ impl Deployments {
             return Ok(false);
         }
         if failure::is_already_exists(&error) {
-            let taken: Whole<ReplicaSet> =
+            let taken: Text<ReplicaSet> =
                 self.client.get(&resources::REPLICA_SETS, &key.namespace, name).await?;
             return match plan::name_taken(deployment, &taken) {
                 NameTaken::Ours => {
@@ -293,7 +293,7 @@ impl Deployments {
     async fn write_status(
         &self,
         key: &Key,
-        deployment: &Whole<Deployment>,
+        deployment: &Text<Deployment>,
         plan: &Plan,
     ) -> Result<(), kube::Error> {
         let shown = deployment.metadata.annotations.get(REVISION);
@@ -308,11 +308,11 @@ impl Deployments {
     async fn put_status(
         &self,
         key: &Key,
-        deployment: &Whole<Deployment>,
+        deployment: &Text<Deployment>,
         status: &DeploymentStatus,
         revision: Option<&str>,
     ) -> Result<(), kube::Error> {
-        let mut tree: Value = deployment.tree.clone();
+        let mut tree: Value = deployment.tree();
         tree["status"] = json!(status);
         if let Some(revision) = revision {
             tree["metadata"]["annotations"][REVISION] = revision.into();
@@ -320,7 +320,7 @@ impl Deployments {
         let path = (key.namespace.as_str(), key.name.as_str(), "status");
         match self.client.update(&resources::DEPLOYMENTS, path, &tree).await {
             Ok(written) => {
-                self.deployment_written.wrote(key, position(&written), Timestamp::now());
+                self.deployment_written.wrote(key, written.metadata.position(), Timestamp::now());
                 Ok(())
             }
             Err(error) if failure::is_not_found(&error) => Ok(()),
@@ -332,8 +332,4 @@ impl Deployments {
         let regarding = Regarding::new(&resources::DEPLOYMENTS, &deployment.metadata);
         self.recorder.event(regarding, severity, reason, message);
     }
-}
-
-fn position(written: &Value) -> u64 {
-    runtime::metadata::position(written["metadata"]["resourceVersion"].as_str().unwrap_or_default())
 }

@@ -19,16 +19,16 @@ use super::revision::{
 };
 use super::status;
 use crate::views::workload::{DeploymentSpec, DeploymentStatus, ReplicaSetStatus};
-use crate::views::{Deployment, ReplicaSet, Whole};
+use crate::views::{Deployment, ReplicaSet, Text};
 
 /// Longest name of an object.
 const NAME_MAX: usize = 253;
 
 /// What a plan is made from.
 pub(crate) struct View<'a> {
-    pub(crate) deployment: &'a Whole<Deployment>,
+    pub(crate) deployment: &'a Text<Deployment>,
     /// The sets it owns.
-    pub(crate) sets: &'a [Arc<Whole<ReplicaSet>>],
+    pub(crate) sets: &'a [Arc<Text<ReplicaSet>>],
     /// Pods that have not ended, for each set's uid.
     pub(crate) pods: &'a BTreeMap<String, usize>,
     pub(crate) now: Timestamp,
@@ -59,7 +59,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct SetState<'a> {
     /// The set it was taken from; `None` for the one to be created.
-    from: Option<&'a Whole<ReplicaSet>>,
+    from: Option<&'a Text<ReplicaSet>>,
     name: String,
     tree: Value,
     annotations: BTreeMap<String, String>,
@@ -78,7 +78,7 @@ static UNBORN: ReplicaSetStatus = ReplicaSetStatus {
 };
 
 impl<'a> SetState<'a> {
-    fn of(set: &'a Whole<ReplicaSet>) -> SetState<'a> {
+    fn of(set: &'a Text<ReplicaSet>) -> SetState<'a> {
         SetState {
             from: Some(set),
             name: set.metadata.name.clone(),
@@ -126,7 +126,7 @@ impl<'a> SetState<'a> {
         if unchanged {
             return None;
         }
-        let mut tree = from.tree.clone();
+        let mut tree = from.tree();
         tree["metadata"]["annotations"] = json!(self.annotations);
         tree["spec"]["replicas"] = self.replicas.into();
         if from.spec.min_ready_seconds != self.min_ready_seconds {
@@ -182,11 +182,12 @@ impl<'a> Picture<'a> {
     fn take(view: &'a View<'a>) -> Picture<'a> {
         let mut sets: Vec<SetState<'a>> = view.sets.iter().map(|set| SetState::of(set)).collect();
         sets.sort_by(|left, right| left.age_order().cmp(&right.age_order()));
-        let template = &view.deployment.tree["spec"]["template"];
+        // Without sets there is nothing to compare, and no tree is made.
+        let template = if sets.is_empty() { Value::Null } else { template_of(view.deployment) };
         // Should two sets have the template, the older one is the new set.
-        let at = sets.iter().position(|set| {
-            set.from.is_some_and(|from| same_template(&from.tree["spec"]["template"], template))
-        });
+        let at = sets
+            .iter()
+            .position(|set| set.from.is_some_and(|from| same_template(&template_of(from), &template)));
         let new = at.map(|at| sets.remove(at));
         Picture {
             view,
@@ -484,12 +485,18 @@ impl<'a> Picture<'a> {
     }
 }
 
+/// The template of an object.
+fn template_of<T>(object: &Text<T>) -> Value {
+    object.tree()["spec"]["template"].take()
+}
+
 /// The set for a template nobody has yet.
-fn born<'a>(deployment: &Whole<Deployment>, collisions: Option<i32>) -> SetState<'a> {
-    let mut template = deployment.tree["spec"]["template"].clone();
+fn born<'a>(deployment: &Text<Deployment>, collisions: Option<i32>) -> SetState<'a> {
+    let mut source = deployment.tree();
+    let mut template = source["spec"]["template"].take();
     let hash = template_hash(&template, collisions);
     template["metadata"]["labels"][HASH_LABEL] = hash.as_str().into();
-    let mut selector = deployment.tree["spec"]["selector"].clone();
+    let mut selector = source["spec"]["selector"].take();
     selector["matchLabels"][HASH_LABEL] = hash.as_str().into();
     let metadata = &deployment.metadata;
     let prefix: String = metadata.name.chars().take(NAME_MAX - 1 - hash.len()).collect();
@@ -522,9 +529,9 @@ pub(crate) enum NameTaken {
 }
 
 /// Judges a set that was in the way of the new one.
-pub(crate) fn name_taken(deployment: &Whole<Deployment>, taken: &Whole<ReplicaSet>) -> NameTaken {
+pub(crate) fn name_taken(deployment: &Text<Deployment>, taken: &Text<ReplicaSet>) -> NameTaken {
     let ours = taken.metadata.controller().is_some_and(|owner| owner.uid == deployment.metadata.uid);
-    if ours && same_template(&taken.tree["spec"]["template"], &deployment.tree["spec"]["template"]) {
+    if ours && same_template(&template_of(taken), &template_of(deployment)) {
         return NameTaken::Ours;
     }
     let mut status = deployment.status.clone();

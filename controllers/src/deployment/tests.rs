@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::plan::{Action, View, plan};
 use super::revision::{DESIRED, MAX, REVISION};
-use crate::views::{Deployment, ReplicaSet, Whole};
+use crate::views::{Deployment, ReplicaSet, Text};
 
 fn deployment(replicas: i32, surge: i32, unavailable: i32, template: &str) -> Value {
     json!({
@@ -45,7 +45,7 @@ fn check(given: &str, expect: &str) {
     if words.contains(&"paused") {
         tree["spec"]["paused"] = true.into();
     }
-    let sets: Vec<Arc<Whole<ReplicaSet>>> = tail
+    let sets: Vec<Arc<Text<ReplicaSet>>> = tail
         .split(',')
         .filter(|set| !set.trim().is_empty())
         .enumerate()
@@ -65,7 +65,7 @@ fn check(given: &str, expect: &str) {
         "readyReplicas": sum(&|set| set.status.ready_replicas),
         "availableReplicas": sum(&|set| set.status.available_replicas),
     });
-    let deployment: Whole<Deployment> = serde_json::from_value(tree).unwrap();
+    let deployment: Text<Deployment> = serde_json::from_value(tree).unwrap();
     let now = Timestamp::from_second(5000).unwrap();
     let plan = plan(&View { deployment: &deployment, sets: &sets, pods: &pods, now });
     let mut done: Vec<String> = plan.actions.iter().map(|action| word(action, &sets)).collect();
@@ -103,7 +103,7 @@ fn set_of(text: &str, at: usize, desired: i32, surge: i32) -> Value {
     })
 }
 
-fn word(action: &Action, sets: &[Arc<Whole<ReplicaSet>>]) -> String {
+fn word(action: &Action, sets: &[Arc<Text<ReplicaSet>>]) -> String {
     match action {
         Action::Create { tree, .. } => format!("new={}", tree["spec"]["replicas"]),
         Action::Update { name, tree, .. } => {
@@ -145,12 +145,12 @@ fn history_beyond_the_limit_goes() {
     tree["status"] = json!({
         "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1, "observedGeneration": 1,
     });
-    let sets: Vec<Arc<Whole<ReplicaSet>>> = ["a 0/0", "b 0/0", "c 0/0", "d 0/0", "z 1/1"]
+    let sets: Vec<Arc<Text<ReplicaSet>>> = ["a 0/0", "b 0/0", "c 0/0", "d 0/0", "z 1/1"]
         .iter()
         .enumerate()
         .map(|(at, set)| Arc::new(serde_json::from_value(set_of(set, at, 1, 1)).unwrap()))
         .collect();
-    let deployment: Whole<Deployment> = serde_json::from_value(tree).unwrap();
+    let deployment: Text<Deployment> = serde_json::from_value(tree).unwrap();
     let now = Timestamp::from_second(5000).unwrap();
     let plan = plan(&View { deployment: &deployment, sets: &sets, pods: &BTreeMap::new(), now });
     let words: Vec<String> = plan.actions.iter().map(|action| word(action, &sets)).collect();
@@ -164,7 +164,7 @@ fn lack_of_progress_is_a_failure_after_the_deadline() {
         "type": "Progressing", "status": "True", "reason": "NewReplicaSetCreated",
         "lastUpdateTime": "1970-01-01T00:00:00Z", "lastTransitionTime": "1970-01-01T00:00:00Z",
     }] });
-    let deployment: Whole<Deployment> = serde_json::from_value(tree).unwrap();
+    let deployment: Text<Deployment> = serde_json::from_value(tree).unwrap();
     let sets = [Arc::new(serde_json::from_value(set_of("z 3/0", 0, 3, 1)).unwrap())];
     let at = |second| {
         let now = Timestamp::from_second(second).unwrap();
@@ -199,8 +199,8 @@ impl World {
 
     fn sync_deployment(&mut self) -> bool {
         self.clock += 1;
-        let deployment: Whole<Deployment> = serde_json::from_value(self.deployment.clone()).unwrap();
-        let sets: Vec<Arc<Whole<ReplicaSet>>> =
+        let deployment: Text<Deployment> = serde_json::from_value(self.deployment.clone()).unwrap();
+        let sets: Vec<Arc<Text<ReplicaSet>>> =
             self.sets.iter().map(|set| Arc::new(serde_json::from_value(set.clone()).unwrap())).collect();
         let pods = self.pods.iter().map(|(uid, pods)| (uid.clone(), pods.len())).collect();
         let now = Timestamp::from_second(self.clock).unwrap();

@@ -18,7 +18,6 @@ use runtime::{
     Cache, Change, Client, DeleteOptions, Expectations, Key, Next, Queue, Reconcile, Recorder, Regarding,
     Severity, Source, View as _, failure,
 };
-use serde_json::Value;
 
 use crate::views::service::{SERVICE_NAME, slices_of};
 use crate::views::{EndpointSlice, Endpoints, Node, Pod, Service, Whole};
@@ -299,7 +298,7 @@ impl SliceWriter {
                 };
             }
         };
-        self.written.wrote(key, position(&answer), Timestamp::now());
+        self.written.wrote(key, answer.metadata.position(), Timestamp::now());
         Ok(())
     }
 }
@@ -413,7 +412,7 @@ impl Reconcile for EndpointsController {
         };
         match answer {
             Ok(written) => {
-                self.written.wrote(key, position(&written), Timestamp::now());
+                self.written.wrote(key, written.metadata.position(), Timestamp::now());
                 Ok(Next::Change)
             }
             Err(error) if failure::is_namespace_terminating(&error) => Ok(Next::Change),
@@ -440,8 +439,4 @@ impl EndpointsController {
             _ => Ok(Next::Change),
         }
     }
-}
-
-fn position(written: &Value) -> u64 {
-    runtime::metadata::position(written["metadata"]["resourceVersion"].as_str().unwrap_or_default())
 }

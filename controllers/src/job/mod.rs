@@ -24,7 +24,7 @@ use self::plan::{FINALIZER, INDEX, NewPod, View};
 use crate::ownership::{claim_pods, owners_of, pod_of, write_status};
 use crate::podcontrol::PodControl;
 use crate::views::batch::Job;
-use crate::views::{Pod, Whole};
+use crate::views::{Pod, Text};
 use crate::{House, resources};
 
 const WORKERS: usize = 5;
@@ -34,18 +34,18 @@ const LAG_PAUSE: Duration = Duration::from_secs(1);
 const MANAGER: &str = "kubernetes.io/job-controller";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 
-type WholeJob = Whole<Job>;
+type TextJob = Text<Job>;
 
 struct Jobs {
     control: PodControl,
     /// Who may delete jobs.
     cleaner: Client,
-    jobs: Cache<WholeJob>,
+    jobs: Cache<TextJob>,
     pods: Cache<Pod>,
     job_written: Expectations,
 }
 
-pub(crate) fn start(house: &mut House<'_>, jobs: &Cache<WholeJob>, pods: &Cache<Pod>) {
+pub(crate) fn start(house: &mut House<'_>, jobs: &Cache<TextJob>, pods: &Cache<Pod>) {
     let queue = Queue::<Key>::new();
     let changed = queue.clone();
     jobs.on_change(move |change| changed.add(change.latest().metadata().key()));
@@ -75,7 +75,7 @@ pub(crate) fn start(house: &mut House<'_>, jobs: &Cache<WholeJob>, pods: &Cache<
 }
 
 /// The job that a pod waits for in vain: it keeps its finalizer, and there is no job any more.
-fn lost(change: &Change<'_, Pod>, jobs: &Cache<WholeJob>) -> Option<Key> {
+fn lost(change: &Change<'_, Pod>, jobs: &Cache<TextJob>) -> Option<Key> {
     let pod = change.new.filter(|pod| plan::tracked(pod))?;
     let name = job_name(pod)?;
     let key = Key::new(pod.metadata.namespace.clone(), name);
@@ -136,11 +136,11 @@ impl Reconcile for Jobs {
 
 impl Jobs {
     /// The status first, because what it says of ended pods must be known before their finalizers go.
-    async fn execute(&self, job: &WholeJob, step: plan::Step) -> Result<(), kube::Error> {
+    async fn execute(&self, job: &TextJob, step: plan::Step) -> Result<(), kube::Error> {
         let key = job.metadata().key();
         if step.status != job.status {
             let written =
-                write_status(&self.control.client, &resources::JOBS, &job.tree, json!(step.status)).await?;
+                write_status(&self.control.client, &resources::JOBS, job.tree(), json!(step.status)).await?;
             if let Some(position) = written {
                 self.job_written.wrote(&key, position, Timestamp::now());
             }
@@ -161,7 +161,7 @@ impl Jobs {
         let path = (key.namespace.as_str(), name, "");
         match self.control.client.patch(&resources::PODS, path, PatchKind::Strategic, &patch).await {
             Ok(written) => {
-                self.control.wrote(key, &written);
+                self.control.wrote(key, &written.metadata);
                 Ok(())
             }
             Err(error) if failure::is_not_found(&error) => Ok(()),
@@ -182,7 +182,7 @@ impl Jobs {
     /// Deletes a finished job whose time is over.
     async fn clean_up(
         &self,
-        job: &WholeJob,
+        job: &TextJob,
         finished: Timestamp,
         now: Timestamp,
     ) -> Result<Next, kube::Error> {
@@ -206,8 +206,8 @@ impl Jobs {
 }
 
 /// A pod of a job, with its index where pods have one.
-fn made(job: &WholeJob, new: &NewPod) -> Value {
-    let mut pod = pod_of(&job.tree, &resources::JOBS, job.metadata());
+fn made(job: &TextJob, new: &NewPod) -> Value {
+    let mut pod = pod_of(&job.tree(), &resources::JOBS, job.metadata());
     let mut finalizers = pod["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
     finalizers.push(json!(FINALIZER));
     pod["metadata"]["finalizers"] = Value::Array(finalizers);

@@ -97,7 +97,8 @@ impl Namespaces {
         let Some(deleted_at) = deleted_at else { return Ok(Next::Change) };
         if namespace["status"]["phase"] != "Terminating" {
             namespace["status"]["phase"] = "Terminating".into();
-            namespace = self.client.update(&resources::NAMESPACES, ("", name, "status"), &namespace).await?;
+            namespace =
+                self.client.update_whole(&resources::NAMESPACES, ("", name, "status"), &namespace).await?;
         }
         if !finalizers(&namespace).contains(&FINALIZER.to_owned()) {
             return Ok(Next::Change);
@@ -106,7 +107,8 @@ impl Namespaces {
         let old = namespace["status"]["conditions"].as_array().cloned().unwrap_or_default();
         if let Some(conditions) = plan::conditions(&old, &round, Timestamp::now()) {
             namespace["status"]["conditions"] = conditions.into();
-            namespace = self.client.update(&resources::NAMESPACES, ("", name, "status"), &namespace).await?;
+            namespace =
+                self.client.update_whole(&resources::NAMESPACES, ("", name, "status"), &namespace).await?;
         }
         match plan::then(&round) {
             Then::Wait(seconds) => Ok(Next::After(Duration::from_secs(seconds.unsigned_abs()))),

@@ -178,7 +178,7 @@ impl Lifecycle {
             let patch = json!({ "status": { "conditions": plan.conditions } });
             let path = ("", name, "status");
             let written = self.client.patch(&resources::NODES, path, PatchKind::Strategic, &patch).await?;
-            version = written["metadata"]["resourceVersion"].clone();
+            version = written.metadata.resource_version.into();
         }
         if let Some(taints) = &plan.taints {
             let patch = json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });

@@ -17,14 +17,14 @@ use self::plan::{Action, View};
 use crate::ownership::{claim_pods, owners_of, pod_of, write_status};
 use crate::views::pod::controlled_by;
 use crate::views::workload::ReplicaSetStatus;
-use crate::views::{Pod, ReplicaSet, Whole};
+use crate::views::{Pod, ReplicaSet, Text};
 use crate::{House, resources};
 
 const WORKERS: usize = 5;
 /// A cache that lags behind our own writes is looked at again this soon.
 const LAG_PAUSE: Duration = Duration::from_secs(1);
 
-type Set = Whole<ReplicaSet>;
+type Set = Text<ReplicaSet>;
 
 /// Which of the two kinds is kept: both have one shape and one plan.
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +173,7 @@ impl ReplicaSets {
     /// Creates pods in batches of 1, 2, 4 ...: what fails for one will fail for
     /// all, and should not be tried five hundred times.
     async fn create(&self, set: &Set, count: usize) -> Result<(), kube::Error> {
-        let pod = pod_of(&set.tree, self.kind.resource, set.metadata());
+        let pod = pod_of(&set.tree(), self.kind.resource, set.metadata());
         let (mut left, mut batch) = (count, 1);
         while left > 0 {
             batch = batch.min(left);
@@ -191,10 +191,10 @@ impl ReplicaSets {
         let answer = self.client.create(&resources::PODS, (&metadata.namespace, "", ""), pod).await;
         match answer {
             Ok(created) => {
-                let name = created["metadata"]["name"].as_str().unwrap_or_default();
-                let version = created["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-                self.pods_written.wrote(&key, runtime::metadata::position(version), Timestamp::now());
-                self.tell(metadata, Severity::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+                let created = created.metadata;
+                self.pods_written.wrote(&key, created.position(), Timestamp::now());
+                let text = format!("Created pod: {}", created.name);
+                self.tell(metadata, Severity::Normal, "SuccessfulCreate", text);
                 Ok(())
             }
             // Nothing can be created any more, and nobody needs to be told.
@@ -237,7 +237,7 @@ impl ReplicaSets {
         if set.status == *status {
             return Ok(());
         }
-        let written = write_status(&self.client, self.kind.resource, &set.tree, json!(status)).await?;
+        let written = write_status(&self.client, self.kind.resource, set.tree(), json!(status)).await?;
         if let Some(position) = written {
             self.set_written.wrote(key, position, Timestamp::now());
         }

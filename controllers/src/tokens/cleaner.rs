@@ -94,7 +94,7 @@ impl Cleaner {
 }
 
 /// Whoever changed or deleted it meanwhile knows better.
-fn settle(answer: Result<Value, kube::Error>) -> Result<(), kube::Error> {
+fn settle<T>(answer: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match answer {
         Err(error) if !failure::is_conflict(&error) && !failure::is_not_found(&error) => Err(error),
         _ => Ok(()),

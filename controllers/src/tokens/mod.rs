@@ -10,7 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use runtime::{Cache, Client, DeleteOptions, Key, Next, Queue, Reconcile, Source, View, failure};
-use serde_json::Value;
 
 use self::plan::{Account, Action, Secret};
 use crate::views::Whole;
@@ -122,7 +121,7 @@ impl Controller {
 }
 
 /// Somebody else was faster: his change brings us here again.
-fn settled(answer: Result<Value, kube::Error>) -> Result<Next, kube::Error> {
+fn settled<T>(answer: Result<T, kube::Error>) -> Result<Next, kube::Error> {
     match answer {
         Err(error)
             if !failure::is_overtaken(&error)

@@ -1,4 +1,4 @@
-//! Deployments and ReplicaSets. Both are written back whole, so they are kept as [`super::Whole`].
+//! Deployments and ReplicaSets. Both are written back whole, so they are kept as [`super::Text`].
 
 use std::collections::BTreeMap;
 

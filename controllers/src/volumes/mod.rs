@@ -216,7 +216,7 @@ impl Binder {
         subresource: &str,
     ) -> Result<Value, kube::Error> {
         let place = (str_at(tree, "metadata.namespace"), str_at(tree, "metadata.name"), subresource);
-        self.client.update(resource, place, tree).await
+        self.client.update_whole(resource, place, tree).await
     }
 
     fn say(&self, resource: &'static Resource, object: &Object, said: Option<&Said>) {

@@ -62,7 +62,8 @@ impl Empties {
         match (&schema.shape, tree) {
             (Shape::Struct(_), _) if schema.name == SELECTOR => {}
             (Shape::Struct(inner), Tree::Object(object)) => {
-                for (name, value) in object {
+                // Most members hold none, and need no look at their schema.
+                for (name, value) in object.iter().filter(|(_, value)| holds_any(value)) {
                     let Some(field) = inner.field(name) else { continue };
                     way.push(Step::Key(name));
                     let is_omitted = field.omission.omit_empty && !field.omission.pointer;
