@@ -5,13 +5,18 @@
 
 use crate::catalog::Kind;
 use crate::empties;
+use crate::exact;
 use crate::status::{ApiError, ApiResult};
 use access::seal::{Bond, Keyring, SystemRandom};
+use bytes::Bytes;
 use jiff::Timestamp;
 use mvcc::{Entry, Key, Object, Revision};
 use schema::Tree;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -74,19 +79,10 @@ impl Codec {
         let meta = stored.get("metadata");
         let uid: Arc<str> = text(meta, "uid").into();
         let labels = pairs(meta.and_then(|meta| meta.get("labels")));
-        let owners =
-            meta.and_then(|meta| meta.get("ownerReferences")).and_then(Tree::as_array).into_iter().flatten();
+        let owners = meta.and_then(|meta| meta.get("ownerReferences")).and_then(Tree::as_array);
+        let owners = owners.map_or(&[][..], Vec::as_slice).iter();
         let owners = owners.map(|owner| Arc::<str>::from(text(Some(owner), "uid"))).collect();
-        let mut attributes: Vec<(Arc<str>, Arc<str>)> = kind
-            .strategy
-            .attributes(&stored)
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
-        if &*kind.stored_as == "services" {
-            attributes.extend(crate::admission::service_allocation::attributes(tree));
-        }
-        attributes.sort();
+        let attributes = attributes(kind, tree, &stored);
         let revision_at = u32::try_from(kind.stored.prefix.len() + 1).expect("a prefix is short");
         let mut object = Object {
             key,
@@ -99,12 +95,12 @@ impl Codec {
             metadata: u32::try_from(metadata.start).expect("bodies are small")
                 ..u32::try_from(metadata.end).expect("bodies are small"),
             revision_at,
-            bytes: bytes.into(),
+            bytes,
         };
         if let (true, Some(keyring)) = (kind.stored.sealed, &self.keyring) {
             let sealed = keyring.seal(bond(&object), &object.bytes, &mut SystemRandom);
             object.sealing = Some(keyring.current().into());
-            object.bytes = sealed.into();
+            object.bytes = Bytes::copy_from_slice(&sealed);
             object.metadata = 0..0;
         }
         Ok(object)
@@ -234,20 +230,43 @@ fn bond(object: &Object) -> Bond<'_> {
 
 /// JSON of a tree in stored order: prefix, metadata without resourceVersion,
 /// the rest. Gives the bytes and where the metadata object lies.
-fn encode(prefix: &str, tree: &Tree) -> (Vec<u8>, std::ops::Range<usize>) {
-    let mut out = Vec::with_capacity(1024);
-    out.extend_from_slice(prefix.as_bytes());
-    let start = out.len();
-    write_members(tree.get("metadata"), &["resourceVersion"], &mut out);
-    let end = out.len();
-    for (key, value) in tree.as_object().into_iter().flatten().filter(|(key, _)| !is_envelope(key)) {
-        out.push(b',');
-        write_member(key, value, &mut out);
+fn encode(prefix: &str, tree: &Tree) -> (Bytes, std::ops::Range<usize>) {
+    let start = prefix.len();
+    let mut end = start;
+    let Ok(bytes) = exact::bytes(|out| {
+        out.extend_from_slice(prefix.as_bytes());
+        write_members(tree.get("metadata"), &["resourceVersion"], out);
+        end = out.len();
+        for (key, value) in tree.as_object().into_iter().flatten().filter(|(key, _)| !is_envelope(key)) {
+            out.push(b',');
+            write_member(key, value, out);
+        }
+        out.push(b'}');
+        Ok::<_, Infallible>(())
+    });
+    (bytes, start..end)
+}
+
+/// The attributes of an object, sorted.
+fn attributes(kind: &Kind, tree: &Tree, stored: &Tree) -> Vec<(Arc<str>, Arc<str>)> {
+    let found = kind.strategy.attributes(stored);
+    let held = match &*kind.stored_as {
+        "services" => crate::admission::service_allocation::attributes(tree),
+        _ => Vec::new(),
+    };
+    let mut attributes = Vec::with_capacity(found.len() + held.len());
+    attributes.extend(found.into_iter().map(|(name, value)| (shared(name), value.into())));
+    attributes.extend(held);
+    attributes.sort();
+    attributes
+}
+
+/// The one copy that this thread's objects share of an attribute's name, of which there are a few dozen.
+fn shared(name: &'static str) -> Arc<str> {
+    thread_local! {
+        static NAMES: RefCell<HashMap<&'static str, Arc<str>>> = RefCell::default();
     }
-    out.push(b'}');
-    // Kept for long, in state, history and log: what the buffer has in reserve would be kept as well.
-    out.shrink_to_fit();
-    (out, start..end)
+    NAMES.with_borrow_mut(|names| names.entry(name).or_insert_with(|| name.into()).clone())
 }
 
 fn is_envelope(key: &str) -> bool {
@@ -325,12 +344,11 @@ fn text<'a>(tree: Option<&'a Tree>, key: &str) -> &'a str {
 }
 
 fn pairs(map: Option<&Tree>) -> Vec<(Arc<str>, Arc<str>)> {
-    let mut pairs: Vec<(Arc<str>, Arc<str>)> = map
-        .and_then(Tree::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into()))
-        .collect();
+    let Some(map) = map.and_then(Tree::as_object) else { return Vec::new() };
+    let pair =
+        |(key, value): (&String, &Tree)| (key.as_str().into(), value.as_str().unwrap_or_default().into());
+    // Room for exactly as many: a map knows its length.
+    let mut pairs: Vec<(Arc<str>, Arc<str>)> = map.iter().map(pair).collect();
     pairs.sort();
     pairs
 }

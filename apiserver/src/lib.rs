@@ -21,6 +21,7 @@ mod connect;
 mod context;
 mod discovery;
 mod empties;
+mod exact;
 mod expiry;
 mod files;
 mod flow;

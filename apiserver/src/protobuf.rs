@@ -24,11 +24,8 @@ pub fn metadata_encoder() -> ApiResult<Encoder> {
 
 /// The message of an object in JSON.
 pub fn message(encoder: Encoder, json: &[u8]) -> ApiResult<Bytes> {
-    let mut out = Vec::with_capacity(json.len());
-    encoder.encode(json, &mut out).map_err(|error| ApiError::Internal(error.to_string()))?;
-    // What is kept should not hold more than it needs.
-    out.shrink_to_fit();
-    Ok(out.into())
+    crate::exact::bytes(|out| encoder.encode(json, out))
+        .map_err(|error| ApiError::Internal(error.to_string()))
 }
 
 /// A message in its envelope.

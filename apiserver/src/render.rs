@@ -235,9 +235,7 @@ impl Renderer<'_> {
             return self.codec.write(self.kind, content, item, out);
         }
         let whole = self.form(content, Form::Json, || {
-            let mut json = Vec::new();
-            self.codec.write(self.kind, content, false, &mut json)?;
-            Ok(json.into())
+            crate::exact::bytes(|json| self.codec.write(self.kind, content, false, json))
         })?;
         if item {
             out.push(b'{');
@@ -258,7 +256,10 @@ impl Renderer<'_> {
         if self.accepted.format == Format::Protobuf {
             return Ok(crate::protobuf::event(word, &self.single(content)?));
         }
-        let mut out = Vec::with_capacity(1024);
+        let mut out = Vec::with_capacity(match (self.accepted.shape, content) {
+            (Shape::Full, Content::Entry(entry, _)) => entry.object.bytes.len() + EVENT_BYTES,
+            _ => 1024,
+        });
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(word.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
@@ -306,9 +307,7 @@ impl Renderer<'_> {
             return self.codec.write_metadata(self.kind, content, out);
         }
         let metadata = self.form(content, Form::Metadata, || {
-            let mut json = Vec::new();
-            self.codec.write_metadata(self.kind, content, &mut json)?;
-            Ok(json.into())
+            crate::exact::bytes(|json| self.codec.write_metadata(self.kind, content, json))
         })?;
         out.extend_from_slice(&metadata);
         Ok(())
@@ -375,19 +374,21 @@ impl Renderer<'_> {
         if self.kind.converts {
             tree = self.kind.strategy.to_stored(tree);
         }
-        let mut out = b"{\"cells\":".to_vec();
-        let cells = self.kind.strategy.row(&tree, now);
-        serde_json::to_writer(&mut out, &cells).expect("cells encode into memory");
-        let conditions = self.kind.strategy.row_conditions(&tree);
-        if !conditions.is_empty() {
-            out.extend_from_slice(b",\"conditions\":");
-            serde_json::to_writer(&mut out, &conditions).expect("conditions encode into memory");
-        }
         if now == kinds::columns::OPEN && holds_hole(&tree) {
-            out.clear();
+            return Ok(Bytes::new());
         }
-        out.shrink_to_fit();
-        Ok(out.into())
+        let cells = self.kind.strategy.row(&tree, now);
+        let conditions = self.kind.strategy.row_conditions(&tree);
+        let written = crate::exact::bytes(|out| {
+            out.extend_from_slice(b"{\"cells\":");
+            serde_json::to_writer(&mut *out, &cells)?;
+            if !conditions.is_empty() {
+                out.extend_from_slice(b",\"conditions\":");
+                serde_json::to_writer(out, &conditions)?;
+            }
+            Ok::<_, serde_json::Error>(())
+        });
+        Ok(written.expect("cells encode into memory"))
     }
 }
 
@@ -403,6 +404,9 @@ fn holds_hole(tree: &Tree) -> bool {
 
 /// Bytes that an object's resourceVersion takes at most, as it is put into its stored bytes.
 const REVISION_BYTES: usize = 48;
+
+/// Bytes that stand around an object in a frame of a watch, its resourceVersion included.
+const EVENT_BYTES: usize = REVISION_BYTES + 40;
 
 /// Bytes of an ordinary Table row with metadata, to reserve memory by.
 const TABLE_ROW_BYTES: usize = 1536;

@@ -55,10 +55,11 @@ impl Effects {
 
     /// The transaction that does all of it and then `last`, without reserve: the log keeps it as it is.
     pub(crate) fn with(self, last: mvcc::Operation) -> (Vec<Precondition>, Vec<mvcc::Operation>) {
-        let Self { mut preconditions, mut operations } = self;
-        operations.reserve_exact(1);
+        let mut operations = Vec::with_capacity(self.operations.len() + 1);
+        operations.extend(self.operations);
         operations.push(last);
-        preconditions.shrink_to_fit();
+        let mut preconditions = Vec::with_capacity(self.preconditions.len());
+        preconditions.extend(self.preconditions);
         (preconditions, operations)
     }
 }

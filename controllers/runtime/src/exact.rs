@@ -11,7 +11,12 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    let mut items = Vec::deserialize(deserializer)?;
-    items.shrink_to_fit();
-    Ok(items)
+    let items: Vec<T> = Vec::deserialize(deserializer)?;
+    if items.capacity() == items.len() {
+        return Ok(items);
+    }
+    // Shrinking would not do: the allocator leaves what is half full where it is.
+    let mut exact = Vec::with_capacity(items.len());
+    exact.extend(items);
+    Ok(exact)
 }

@@ -11,10 +11,15 @@
 //! observe  pod (uid 3, owner 9)                 -> look at 3: nobody has seen 9
 //! ```
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
-use runtime::{Metadata, OwnerReference};
+use runtime::OwnerReference;
+
+use crate::views::Ownership;
 
 /// Absent owners remembered, as upstream's cache.
 const ABSENT_MAX: usize = 500;
@@ -52,44 +57,114 @@ impl fmt::Display for Work {
     }
 }
 
-/// One observed object.
+/// The kind of objects, said once for all of them.
+#[derive(Debug)]
+pub(crate) struct Of {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+}
+
+/// One observed object: the very copy that its watch keeps. There is one for every object of the cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
-    pub(crate) identity: Identity,
-    pub(crate) owners: Vec<OwnerReference>,
-    /// Deletion was asked for.
-    pub(crate) deleting: bool,
-    /// It waits for its blocking dependents.
-    pub(crate) foreground: bool,
-    /// It waits for its dependents to forget it.
-    pub(crate) orphaning: bool,
+    of: Arc<Of>,
+    object: Arc<Ownership>,
 }
 
 impl Item {
-    pub(crate) fn new(api_version: &str, kind: &str, metadata: &Metadata) -> Item {
-        let deleting = metadata.deleting();
-        let has = |finalizer: &str| metadata.finalizers.iter().any(|name| name == finalizer);
-        Item {
-            identity: Identity {
-                api_version: api_version.to_owned(),
-                kind: kind.to_owned(),
-                namespace: metadata.namespace.clone(),
-                name: metadata.name.clone(),
-                uid: metadata.uid.clone(),
-            },
-            owners: metadata.owner_references.clone(),
-            deleting,
-            foreground: deleting && has(FOREGROUND),
-            orphaning: deleting && has(ORPHAN),
+    pub(crate) fn new(of: &Arc<Of>, object: &Arc<Ownership>) -> Item {
+        Item { of: Arc::clone(of), object: Arc::clone(object) }
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        let metadata = &self.object.metadata;
+        Identity {
+            api_version: self.of.api_version.clone(),
+            kind: self.of.kind.clone(),
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+            uid: metadata.uid.clone(),
         }
     }
 
+    pub(crate) fn uid(&self) -> &str {
+        &self.object.metadata.uid
+    }
+
+    fn namespace(&self) -> &str {
+        &self.object.metadata.namespace
+    }
+
+    fn owners(&self) -> &[OwnerReference] {
+        &self.object.metadata.owner_references
+    }
+
+    /// Deletion was asked for.
+    pub(crate) fn deleting(&self) -> bool {
+        self.object.metadata.deleting()
+    }
+
+    /// It waits for its blocking dependents.
+    pub(crate) fn foreground(&self) -> bool {
+        self.deleting() && self.has(FOREGROUND)
+    }
+
+    /// It waits for its dependents to forget it.
+    fn orphaning(&self) -> bool {
+        self.deleting() && self.has(ORPHAN)
+    }
+
+    fn has(&self, finalizer: &str) -> bool {
+        self.object.metadata.finalizers.iter().any(|name| name == finalizer)
+    }
+
     fn blocks(&self, owner: &str) -> bool {
-        self.owners
-            .iter()
-            .any(|reference| reference.uid == owner && reference.block_owner_deletion == Some(true))
+        let is_blocking = |reference: &OwnerReference| {
+            reference.uid == owner && reference.block_owner_deletion == Some(true)
+        };
+        self.owners().iter().any(is_blocking)
+    }
+
+    /// Whether it lives in a namespace, and in another one than `other`.
+    fn is_elsewhere(&self, other: &Item) -> bool {
+        !self.namespace().is_empty() && self.namespace() != other.namespace()
+    }
+
+    /// Whether a reference describes it rightly, apart from the namespace.
+    fn is_named_by(&self, reference: &OwnerReference) -> bool {
+        reference.uid == self.uid()
+            && reference.name == self.object.metadata.name
+            && reference.kind == self.of.kind
+            && reference.api_version == self.of.api_version
     }
 }
+
+/// Items are told apart, found and ordered by their uid.
+impl Borrow<str> for Item {
+    fn borrow(&self) -> &str {
+        self.uid()
+    }
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.uid().cmp(other.uid())
+    }
+}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.uid() == other.uid()
+    }
+}
+
+impl Eq for Item {}
 
 /// An owner reference whose owner lives in another namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +183,7 @@ pub(crate) struct Found {
 /// The graph.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
-    items: BTreeMap<String, Item>,
+    items: BTreeSet<Item>,
     dependents: BTreeMap<String, BTreeSet<String>>,
     absent: BTreeSet<Identity>,
     absent_order: VecDeque<Identity>,
@@ -122,7 +197,7 @@ impl Graph {
     /// Dependents that were observed.
     pub(crate) fn dependents(&self, owner: &str) -> Vec<&Item> {
         let uids = self.dependents.get(owner).into_iter().flatten();
-        uids.filter_map(|uid| self.items.get(uid)).collect()
+        uids.filter_map(|uid| self.get(uid)).collect()
     }
 
     /// Dependents for which a foreground deletion of the owner waits.
@@ -133,45 +208,45 @@ impl Graph {
     /// Takes in an object that was created or changed.
     pub(crate) fn observe(&mut self, item: Item) -> Found {
         let mut found = Found::default();
-        let uid = item.identity.uid.clone();
-        let old = self.items.remove(&uid);
-        let old_owners: &[OwnerReference] = old.as_ref().map_or(&[], |old| &old.owners);
+        let uid = item.uid().to_owned();
+        let old = self.items.take(uid.as_str());
+        let old_owners: &[OwnerReference] = old.as_ref().map_or(&[], Item::owners);
         self.unblock(old_owners, &item, &mut found);
         for reference in old_owners {
             self.unlink(&reference.uid, &uid);
         }
-        for reference in &item.owners {
+        for reference in item.owners() {
             self.dependents.entry(reference.uid.clone()).or_default().insert(uid.clone());
         }
-        let appeared = item.owners.iter().filter(|reference| !old_owners.contains(reference));
+        let appeared = item.owners().iter().filter(|reference| !old_owners.contains(reference));
         let mut doubtful = false;
         for reference in appeared {
-            doubtful |= self.doubts(&item.identity, reference, &mut found);
+            doubtful |= self.doubts(&item, reference, &mut found);
         }
         if doubtful {
             found.work.push(Work::Collect(uid.clone()));
         }
         if old.is_none() {
-            self.check_dependents(&item.identity, &mut found);
+            self.check_dependents(&item, &mut found);
         }
         self.transitions(old.as_ref(), &item, &mut found);
-        self.items.insert(uid, item);
+        self.items.insert(item);
         found
     }
 
     /// Takes out an object that is gone: seen to go, or looked up in vain.
     pub(crate) fn gone(&mut self, uid: &str) -> Found {
         let mut found = Found::default();
-        let Some(item) = self.items.remove(uid) else { return found };
-        for reference in &item.owners {
+        let Some(item) = self.items.take(uid) else { return found };
+        for reference in item.owners() {
             self.unlink(&reference.uid, uid);
-            if self.items.get(&reference.uid).is_some_and(|owner| owner.foreground) {
+            if self.get(&reference.uid).is_some_and(Item::foreground) {
                 found.work.push(Work::Collect(reference.uid.clone()));
             }
         }
         if let Some(dependents) = self.dependents.get(uid) {
             found.work.extend(dependents.iter().cloned().map(Work::Collect));
-            self.remember_absent(item.identity);
+            self.remember_absent(item.identity());
         }
         found
     }
@@ -199,30 +274,28 @@ impl Graph {
     }
 
     /// Whether an owner reference may be invalid and must be looked up.
-    fn doubts(&self, dependent: &Identity, reference: &OwnerReference, found: &mut Found) -> bool {
-        let Some(owner) = self.items.get(&reference.uid) else { return true };
-        let owner = &owner.identity;
-        if !owner.namespace.is_empty() && owner.namespace != dependent.namespace {
-            let (dependent, reference) = (dependent.clone(), reference.clone());
+    fn doubts(&self, dependent: &Item, reference: &OwnerReference, found: &mut Found) -> bool {
+        let Some(owner) = self.get(&reference.uid) else { return true };
+        if owner.is_elsewhere(dependent) {
+            let (dependent, reference) = (dependent.identity(), reference.clone());
             found.wrong.push(WrongNamespace { dependent, reference });
             return true;
         }
-        !names(reference, owner)
+        !owner.is_named_by(reference)
     }
 
     /// An owner observed after its dependents: those that describe it wrongly are looked at.
-    fn check_dependents(&self, owner: &Identity, found: &mut Found) {
-        for dependent in self.dependents(&owner.uid) {
-            let references = dependent.owners.iter().filter(|reference| reference.uid == owner.uid);
+    fn check_dependents(&self, owner: &Item, found: &mut Found) {
+        for dependent in self.dependents(owner.uid()) {
+            let references = dependent.owners().iter().filter(|reference| reference.uid == owner.uid());
             for reference in references {
-                let elsewhere =
-                    !owner.namespace.is_empty() && owner.namespace != dependent.identity.namespace;
+                let elsewhere = owner.is_elsewhere(dependent);
                 if elsewhere {
-                    let (dependent, reference) = (dependent.identity.clone(), reference.clone());
+                    let (dependent, reference) = (dependent.identity(), reference.clone());
                     found.wrong.push(WrongNamespace { dependent, reference });
                 }
-                if elsewhere || !names(reference, owner) {
-                    found.work.push(Work::Collect(dependent.identity.uid.clone()));
+                if elsewhere || !owner.is_named_by(reference) {
+                    found.work.push(Work::Collect(dependent.uid().to_owned()));
                 }
             }
         }
@@ -231,7 +304,7 @@ impl Graph {
     /// Owners that no longer wait for this dependent are looked at.
     fn unblock(&self, old_owners: &[OwnerReference], item: &Item, found: &mut Found) {
         for reference in old_owners.iter().filter(|reference| reference.block_owner_deletion == Some(true)) {
-            let known = self.items.contains_key(&reference.uid);
+            let known = self.items.contains(reference.uid.as_str());
             if known && !item.blocks(&reference.uid) {
                 found.work.push(Work::Collect(reference.uid.clone()));
             }
@@ -239,15 +312,15 @@ impl Graph {
     }
 
     fn transitions(&self, old: Option<&Item>, item: &Item, found: &mut Found) {
-        let uid = &item.identity.uid;
-        if item.orphaning && !old.is_some_and(|old| old.orphaning) {
-            found.work.push(Work::Orphan(uid.clone()));
+        let uid = item.uid();
+        if item.orphaning() && !old.is_some_and(Item::orphaning) {
+            found.work.push(Work::Orphan(uid.to_owned()));
             return;
         }
-        if item.foreground && !old.is_some_and(|old| old.foreground) {
+        if item.foreground() && !old.is_some_and(Item::foreground) {
             let dependents = self.dependents.get(uid).into_iter().flatten();
             found.work.extend(dependents.cloned().map(Work::Collect));
-            found.work.push(Work::Collect(uid.clone()));
+            found.work.push(Work::Collect(uid.to_owned()));
         }
     }
 
@@ -259,14 +332,6 @@ impl Graph {
             }
         }
     }
-}
-
-/// Whether a reference describes its owner rightly, apart from the namespace.
-fn names(reference: &OwnerReference, owner: &Identity) -> bool {
-    reference.uid == owner.uid
-        && reference.name == owner.name
-        && reference.kind == owner.kind
-        && reference.api_version == owner.api_version
 }
 
 fn referenced(reference: &OwnerReference, namespace: &str) -> Identity {
@@ -281,6 +346,8 @@ fn referenced(reference: &OwnerReference, namespace: &str) -> Identity {
 
 #[cfg(test)]
 mod tests {
+    use runtime::Metadata;
+
     use super::*;
 
     /// Notation, one object a word: `uid`, then `<owner` (`<!owner` blocks it), then
@@ -322,7 +389,8 @@ mod tests {
             owner_references: parts.map(reference).collect(),
             ..Metadata::default()
         };
-        Item::new("v1", "Thing", &metadata)
+        let of = Of { api_version: "v1".to_owned(), kind: "Thing".to_owned() };
+        Item::new(&Arc::new(of), &Arc::new(Ownership { metadata }))
     }
 
     fn reference(part: &str) -> OwnerReference {

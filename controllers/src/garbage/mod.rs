@@ -136,21 +136,22 @@ impl Collector {
     async fn collect(&self, uid: &str) -> Result<Next, kube::Error> {
         let Some(item) = self.known.lock().get(uid).cloned() else { return Ok(Next::Change) };
         // Being deleted is a one-way trip: its dependents are looked at when it is over.
-        if item.deleting && !item.foreground {
+        if item.deleting() && !item.foreground() {
             return Ok(Next::Change);
         }
-        let Some(resource) = self.resource(&item.identity) else { return Ok(Next::Retry) };
-        let latest = match self.look_up(&resource, &item.identity).await? {
+        let identity = item.identity();
+        let Some(resource) = self.resource(&identity) else { return Ok(Next::Retry) };
+        let latest = match self.look_up(&resource, &identity).await? {
             Some(latest) => latest,
             None => {
                 self.known.gone(uid);
                 return Ok(Next::Change);
             }
         };
-        if item.foreground {
-            return self.await_dependents(&resource, &item.identity).await;
+        if item.foreground() {
+            return self.await_dependents(&resource, &identity).await;
         }
-        self.judge(&resource, &item.identity, &latest.metadata).await
+        self.judge(&resource, &identity, &latest.metadata).await
     }
 
     async fn judge(
@@ -198,7 +199,7 @@ impl Collector {
         let blocking: Vec<(String, bool)> = {
             let graph = self.known.lock();
             let items = graph.blocking(&identity.uid);
-            items.iter().map(|item| (item.identity.uid.clone(), item.foreground)).collect()
+            items.iter().map(|item| (item.uid().to_owned(), item.foreground())).collect()
         };
         if blocking.is_empty() {
             self.remove_finalizer(resource, identity, FOREGROUND).await?;
@@ -214,9 +215,10 @@ impl Collector {
 
     async fn orphan(&self, uid: &str) -> Result<Next, kube::Error> {
         let Some(item) = self.known.lock().get(uid).cloned() else { return Ok(Next::Change) };
-        let Some(resource) = self.resource(&item.identity) else { return Ok(Next::Retry) };
+        let identity = item.identity();
+        let Some(resource) = self.resource(&identity) else { return Ok(Next::Retry) };
         let dependents: Vec<Identity> =
-            self.known.lock().dependents(uid).iter().map(|item| item.identity.clone()).collect();
+            self.known.lock().dependents(uid).iter().map(|item| item.identity()).collect();
         let owner = [uid.to_owned()];
         let each = futures::stream::iter(dependents).map(|dependent| {
             let owner = &owner;
@@ -232,7 +234,7 @@ impl Collector {
                 return Ok(Next::Retry);
             }
         }
-        self.remove_finalizer(&resource, &item.identity, ORPHAN).await?;
+        self.remove_finalizer(&resource, &identity, ORPHAN).await?;
         Ok(Next::Change)
     }
 
@@ -270,7 +272,7 @@ impl Collector {
     fn dependents(&self, uid: &str) -> Dependents {
         let graph = self.known.lock();
         let items = graph.dependents(uid);
-        match items.iter().any(|item| item.foreground) {
+        match items.iter().any(|item| item.foreground()) {
             true => Dependents::SomeWaiting,
             false if items.is_empty() => Dependents::None,
             false => Dependents::Some,

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Known;
-use super::graph::Item;
+use super::graph::{Item, Of};
 use crate::catalog::Catalog;
 use crate::namespace::Emptied;
 use crate::quota::Freed;
@@ -157,7 +157,7 @@ impl Monitors {
         let (group, plural) = (resource.group.to_string(), resource.plural.to_string());
         // What these use can change while they stay.
         let varies = group.is_empty() && ["services", "persistentvolumeclaims"].contains(&plural.as_str());
-        let (api_version, kind) = (resource.api_version(), resource.kind.to_string());
+        let of = Arc::new(Of { api_version: resource.api_version(), kind: resource.kind.to_string() });
         let defines = DEFINITIONS.contains(&&*resource.plural);
         cache.on_change(move |change| {
             // A name that changed hands between two lists was deleted in between.
@@ -171,7 +171,7 @@ impl Monitors {
                 told.freed.less(&group, &plural, &old.metadata.namespace);
             }
             if let Some(new) = change.new {
-                told.known.observe(Item::new(&api_version, &kind, &new.metadata));
+                told.known.observe(Item::new(&of, new));
             }
             if defines {
                 stale.notify_one();

@@ -151,7 +151,11 @@ impl Jobs {
         let releases = step.release.iter().map(|name| self.release(&key, name));
         futures::future::join_all(releases).await.into_iter().collect::<Result<Vec<()>, kube::Error>>()?;
         self.control.delete_all(job.metadata(), step.delete).await?;
-        let pods = step.create.iter().map(|new| made(job, new)).collect();
+        if step.create.is_empty() {
+            return Ok(());
+        }
+        let plain = plain(job);
+        let pods = step.create.iter().map(|new| made(plain.clone(), job, new)).collect();
         self.control.create_all(job.metadata(), pods).await
     }
 
@@ -205,12 +209,17 @@ impl Jobs {
     }
 }
 
-/// A pod of a job, with its index where pods have one.
-fn made(job: &TextJob, new: &NewPod) -> Value {
+/// What all pods of a job have in common.
+fn plain(job: &TextJob) -> Value {
     let mut pod = pod_of(&job.tree(), &resources::JOBS, job.metadata());
     let mut finalizers = pod["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
     finalizers.push(json!(FINALIZER));
     pod["metadata"]["finalizers"] = Value::Array(finalizers);
+    pod
+}
+
+/// A pod of a job, with its index where pods have one.
+fn made(mut pod: Value, job: &TextJob, new: &NewPod) -> Value {
     let Some(index) = new.index else { return pod };
     let name = format!("{}-{index}", job.metadata().name);
     pod["metadata"]["generateName"] = json!(format!("{name}-"));
