@@ -128,7 +128,7 @@ fn mark_without_grace(obj: &mut Value, now: Timestamp) {
 fn count_generation(obj: &mut Value) {
     let generation = meta::generation(obj);
     if generation > 0 {
-        set(obj, "metadata.generation", generation + 1);
+        set(obj, "metadata.generation", meta::next(generation));
     }
 }
 

@@ -395,8 +395,14 @@ pub fn start_generation(obj: &mut Value) {
 /// Counts the generation up when one of `paths` differs between the two.
 pub fn count_generation(new: &mut Value, old: &Value, paths: &[&str]) {
     if paths.iter().any(|path| !same_at(new, old, path)) {
-        set(new, "metadata.generation", generation(old) + 1);
+        set(new, "metadata.generation", next(generation(old)));
     }
+}
+
+/// The generation after one. Some kinds begin with what a client sent; behind the largest comes, as upstream, the smallest,
+/// which validation refuses.
+pub fn next(generation: i64) -> i64 {
+    generation.wrapping_add(1)
 }
 
 #[cfg(test)]

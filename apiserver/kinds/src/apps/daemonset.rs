@@ -81,7 +81,7 @@ impl Strategy for DaemonSets {
         template::drop_disabled(new, Some(old));
         carry_over(new, old, "status");
         let same = same_at(new, old, "spec.template");
-        set_template_generation(new, if same { before } else { before + 1 });
+        set_template_generation(new, if same { before } else { meta::next(before) });
         meta::count_generation(new, old, &["spec"]);
     }
 

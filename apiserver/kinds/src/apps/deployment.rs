@@ -66,7 +66,7 @@ impl Strategy for Deployments {
         template::drop_disabled(new, Some(old));
         // Annotations count too: they are copied to the replica sets.
         if !same_at(new, old, "spec") || !same_at(new, old, "metadata.annotations") {
-            set(new, "metadata.generation", meta::generation(old) + 1);
+            set(new, "metadata.generation", meta::next(meta::generation(old)));
         }
     }
 

@@ -55,7 +55,7 @@ impl Strategy for ReplicaSets {
         carry_over(new, old, "status");
         template::drop_disabled(new, Some(old));
         if !same_at(new, old, "spec") {
-            set(new, "metadata.generation", meta::generation(old) + 1);
+            set(new, "metadata.generation", meta::next(meta::generation(old)));
         }
     }
 

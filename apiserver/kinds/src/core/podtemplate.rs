@@ -54,7 +54,7 @@ impl Strategy for PodTemplates {
             features::drop_disabled(template, at(old, "template"));
         }
         if !same_at(new, old, "template") {
-            set(new, "metadata.generation", meta::generation(old) + 1);
+            set(new, "metadata.generation", meta::next(meta::generation(old)));
         }
     }
 

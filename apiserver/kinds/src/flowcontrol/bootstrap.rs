@@ -57,7 +57,7 @@ pub fn revised(stored: &Value, shipped: &Shipped) -> Option<Value> {
     let mut revised = stored.clone();
     if is_changed {
         carry_over(&mut revised, &shipped.object, "spec");
-        set(&mut revised, "metadata.generation", crate::meta::generation(stored) + 1);
+        set(&mut revised, "metadata.generation", crate::meta::next(crate::meta::generation(stored)));
     }
     let mut annotations = map_at(&revised, "metadata.annotations").cloned().unwrap_or_default();
     annotations.insert(AUTO_UPDATE.to_owned(), json!(follows.to_string()));

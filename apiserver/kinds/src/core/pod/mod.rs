@@ -90,7 +90,7 @@ impl Strategy for Pods {
         features::drop_disabled(new, Some(old));
         features::drop_disabled_status(new, old);
         if sub != Subresource::Status && !same_at(new, old, "spec") {
-            set(new, "metadata.generation", meta::generation(new) + 1);
+            set(new, "metadata.generation", meta::next(meta::generation(new)));
         }
     }
 
