@@ -364,7 +364,7 @@ impl Member {
 
     /// Whether the log is worth a snapshot.
     pub(super) fn wants_snapshot(&self, limits: &Limits) -> bool {
-        self.runs() && limits.wants_snapshot(self.log.bytes(), self.snapshots.bytes())
+        self.runs() && limits.wants_snapshot(self.log.bytes(), || self.snapshots.bytes())
     }
 
     /// Takes a snapshot of what is applied and shortens the log behind it.
