@@ -79,9 +79,9 @@ impl Sick {
         self.folder.path().join(name)
     }
 
-    /// A file the log lies in, wherever it is after a copy: sled's, which is replaced along with the segments.
-    fn log_file(&self) -> Result<u64> {
-        let found = find(&self.path("data"), "db")?.context("there is no log")?;
+    /// The folder the log lies in, which a copy replaces.
+    fn log_folder(&self) -> Result<u64> {
+        let found = find(&self.path("data"), "raft")?.context("there is no log")?;
         Ok(std::fs::metadata(found)?.ino())
     }
 }
@@ -89,12 +89,13 @@ impl Sick {
 fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let found = match path.is_dir() {
-            true => find(&path, name)?,
-            false => path.ends_with(name).then_some(path),
-        };
-        if found.is_some() {
-            return Ok(found);
+        if path.ends_with(name) {
+            return Ok(Some(path));
+        }
+        if path.is_dir()
+            && let Some(found) = find(&path, name)?
+        {
+            return Ok(Some(found));
         }
     }
     Ok(None)
@@ -110,7 +111,7 @@ async fn failing() -> Result<()> {
         let access = Access::read(&dev.kubeconfig)?;
         let mut api = access.connect().await?;
         ledger.check(&mut api).await.with_context(|| format!("before failure {failure}"))?;
-        let before = sick.log_file()?;
+        let before = sick.log_folder()?;
         let shift = ledger.begin(&access, Refusal::Stop);
         tokio::time::sleep(HEALTHY).await;
         sick.is("fail")?;
@@ -128,7 +129,7 @@ async fn failing() -> Result<()> {
         sick.is("healthy")?;
         recovered(&mut api, &format!("after-{failure}")).await.with_context(|| sick.log())?;
         ledger.check(&mut api).await.with_context(|| format!("after failure {failure}"))?;
-        if sick.log_file()? == before {
+        if sick.log_folder()? == before {
             bail!("the log goes on in files whose sync has failed\n{}", sick.log());
         }
         dev.kill()?;

@@ -1,5 +1,5 @@
 //! The log in a directory: segments, whose frames make a batch durable with one write and one sync, and sled, which knows
-//! the segments and what stood in those that are gone.
+//! the segments and what stood in those that are gone, from the second one on.
 //!
 //! ```text
 //! commit     frame -> last segment, fdatasync                       one thread, no metadata
@@ -12,15 +12,15 @@
 //! written. So such a directory is marked, and the next opening copies what it reads into new files before anybody
 //! relies on it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Place};
+use super::known::Known;
 use super::segment::{self, Segment};
-use super::sled::{Contents, Extent, Index, Marks};
-use super::{LogBackend, LogStats, MemBackend, Op, Recovered, damaged, rebuild};
+use super::sled::{self, Contents, Extent, Marks};
+use super::{LogBackend, LogStats, MemBackend, Op, Recovered, damaged, lock, rebuild};
 
 /// A segment. Beginning one takes some twenty milliseconds, mostly sled's; each holds some two thousand writes.
 const SEGMENT_BYTES: usize = 4 << 20;
@@ -41,7 +41,7 @@ const JOURNAL: &str = "journal";
 /// A log in a directory of its own.
 pub struct DiskLog {
     dir: PathBuf,
-    index: Index,
+    known: Known,
     active: Segment,
     /// The last frame.
     place: Place,
@@ -53,6 +53,8 @@ pub struct DiskLog {
     frame: Vec<u8>,
     /// What was found at opening, until it is asked for.
     found: Option<MemBackend>,
+    /// Given back last.
+    _lock: File,
 }
 
 impl DiskLog {
@@ -77,15 +79,13 @@ impl DiskLog {
         if dir.join(JOURNAL).exists() {
             return Err(damaged("a log of an earlier version, which this one does not read"));
         }
-        let mut index = Index::open(dir)?;
-        if index.contents().segments.is_empty() {
-            let first = BTreeMap::from([(0, Extent { begin: Place::default(), end: 0 })]);
-            Segment::create(dir, 0, segment_bytes, None)?;
-            index.write(Contents { marks: Marks::default(), segments: first })?;
-            index.sync()?;
+        fs::create_dir_all(dir)?;
+        let lock = lock::take(dir)?;
+        let known = Known::open(dir)?;
+        let contents = known.contents().clone();
+        if known.index.is_none() {
+            prepare_first(dir, segment_bytes)?;
         }
-        File::open(dir)?.sync_all()?;
-        let contents = index.contents().clone();
         let mut replay = Replay::after(contents.marks);
         let mut segments = contents.segments.iter().peekable();
         let active = loop {
@@ -102,7 +102,7 @@ impl DiskLog {
         let (active, place) = active;
         let opened = Self {
             dir: dir.to_owned(),
-            index,
+            known,
             active,
             place,
             marks: replay.marks,
@@ -111,6 +111,7 @@ impl DiskLog {
             segment_bytes,
             frame: Vec::new(),
             found: Some(replay.log),
+            _lock: lock,
         };
         opened.tidy()?;
         Ok(opened)
@@ -119,7 +120,7 @@ impl DiskLog {
     /// Files that sled knows nothing of are left by a crash, or wait to be used again.
     fn tidy(&self) -> io::Result<()> {
         for number in segment::all(&self.dir)? {
-            if !self.index.contents().segments.contains_key(&number) {
+            if !self.known.contents().segments.contains_key(&number) {
                 fs::remove_file(segment::path(&self.dir, number))?;
             }
         }
@@ -129,7 +130,7 @@ impl DiskLog {
     /// Writes the same log elsewhere and closes this one.
     fn copy(mut self, to: &Path) -> io::Result<()> {
         // The copy needs the room.
-        self.index.drop_ballast()?;
+        sled::drop_ballast(&self.dir)?;
         let mut copy = Self::open_as_it_is(to, self.segment_bytes)?;
         let records = self.load()?.records;
         let Marks { vote, committed, purged } = self.marks;
@@ -144,12 +145,14 @@ impl DiskLog {
 
     /// Begins another segment, with room for a frame of this size.
     fn begin_segment(&mut self, frame_bytes: usize) -> io::Result<()> {
-        let number = self.index.contents().segments.keys().next_back().map_or(0, |last| last + 1);
+        let founded = self.known.found().map(drop);
+        founded.map_err(|error| self.unless_full(error))?;
+        let number = self.known.contents().segments.keys().next_back().map_or(0, |last| last + 1);
         let spare = if frame_bytes <= self.segment_bytes { self.spares.pop() } else { None };
         let bytes = self.segment_bytes.max(frame_bytes);
         let next =
             Segment::create(&self.dir, number, bytes, spare).map_err(|error| self.unless_full(error))?;
-        let mut contents = self.index.contents().clone();
+        let mut contents = self.known.contents().clone();
         contents.marks = self.marks.clone();
         if let Some(extent) = contents.segments.get_mut(&self.active.number) {
             extent.end = self.end;
@@ -163,7 +166,7 @@ impl DiskLog {
     /// Gives up the segments of which nothing is left.
     fn drop_purged(&mut self) -> io::Result<()> {
         let Some((through, _)) = self.marks.purged else { return Ok(()) };
-        let mut contents = self.index.contents().clone();
+        let mut contents = self.known.contents().clone();
         let active = self.active.number;
         let is_gone = |number: &u64, extent: &Extent| *number != active && extent.end <= through + 1;
         let gone = contents.segments.iter().take_while(|(number, extent)| is_gone(number, extent));
@@ -187,8 +190,8 @@ impl DiskLog {
     }
 
     fn tell(&mut self, contents: Contents) -> io::Result<()> {
-        self.index.write(contents).map_err(|error| self.unless_full(error))?;
-        self.index.sync().map_err(|error| self.doubt(error))
+        self.known.write(contents).map_err(|error| self.unless_full(error))?;
+        self.known.sync().map_err(|error| self.doubt(error))
     }
 
     /// A write that found no space has lost nothing that was there.
@@ -206,6 +209,26 @@ impl DiskLog {
         }
         error
     }
+}
+
+/// Makes the first segment, unless something was written to it. No other may be there before sled is: what sled knew
+/// would be lost.
+fn prepare_first(dir: &Path, segment_bytes: usize) -> io::Result<()> {
+    if segment::all(dir)?.iter().any(|number| *number != 0) {
+        return Err(damaged("the log's index is missing, or lacks everything"));
+    }
+    let is_used = match Segment::open(dir, 0) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        segment => {
+            let mut place = Place::default();
+            segment?.read(&mut place, drop)?;
+            place != Place::default()
+        }
+    };
+    if !is_used {
+        Segment::create(dir, 0, segment_bytes, None)?;
+    }
+    Ok(())
 }
 
 fn missing(error: io::Error) -> io::Error {
@@ -240,12 +263,14 @@ impl LogBackend for DiskLog {
     }
 
     fn load(&mut self) -> io::Result<Recovered> {
-        self.index.keep_ballast();
+        if self.known.index.is_some() {
+            sled::keep_ballast(&self.dir);
+        }
         let mut found = match self.found.take() {
             Some(found) => found,
             None => {
-                let mut replay = Replay::after(self.index.contents().marks.clone());
-                for (number, extent) in &self.index.contents().segments {
+                let mut replay = Replay::after(self.known.contents().marks.clone());
+                for (number, extent) in &self.known.contents().segments {
                     let mut place = extent.begin;
                     Segment::open(&self.dir, *number)?.read(&mut place, |op| replay.take(op))?;
                 }
@@ -258,9 +283,9 @@ impl LogBackend for DiskLog {
     }
 
     fn stats(&self) -> LogStats {
-        let segments = self.index.contents().segments.len() + self.spares.len();
+        let segments = self.known.contents().segments.len() + self.spares.len();
         let segments = (segments * self.segment_bytes).max(self.active.bytes()) as u64;
-        LogStats { disk_bytes: self.index.disk_bytes() + segments, stray_files: self.index.stray_files() }
+        LogStats { disk_bytes: self.known.disk_bytes() + segments, stray_files: self.known.stray_files() }
     }
 
     fn is_inline(&self) -> bool {
@@ -308,6 +333,10 @@ fn note(op: &Op, marks: &mut Marks, end: &mut u64) {
     }
 }
 
+/// So small that a dozen records fill one.
+#[cfg(test)]
+pub(super) const SMALL: usize = 4096;
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -317,9 +346,6 @@ mod tests {
 
     use super::*;
     use crate::log::Record;
-
-    /// So small that a dozen records fill one.
-    const SMALL: usize = 4096;
 
     fn append(index: u64) -> Vec<Op> {
         append_of(index, 300)
@@ -421,7 +447,7 @@ mod tests {
         assert!(segments(&dir).len() < before.len() + SPARES_MAX, "{:?}", segments(&dir));
         drop(log);
         assert_eq!(found(&dir), (451, 149));
-        let known = opened(&dir).index.contents().segments.keys().copied().collect::<Vec<_>>();
+        let known = opened(&dir).known.contents().segments.keys().copied().collect::<Vec<_>>();
         assert_eq!(segments(&dir), known, "spares stay behind");
     }
 
@@ -479,7 +505,7 @@ mod tests {
     }
 
     fn inodes(dir: &TempDir) -> [u64; 2] {
-        let inode = |path: PathBuf| std::fs::metadata(path).expect("it is there").ino();
+        let inode = |path: PathBuf| std::fs::metadata(path).map_or(0, |file| file.ino());
         [inode(raft(dir).join("db")), inode(segment::path(&raft(dir), 0))]
     }
 
@@ -489,6 +515,7 @@ mod tests {
     /// The null device takes a write and refuses the sync.
     fn check_failed_sync(spoil: fn(&mut DiskLog), fail: fn(&mut DiskLog) -> io::Result<()>) {
         let dir = written(5);
+        opened(&dir).known.found().expect("writable");
         let before = inodes(&dir);
         let mut log = opened(&dir);
         log.load().expect("readable");
@@ -519,6 +546,9 @@ mod tests {
 
     #[test]
     fn an_index_whose_sync_failed_is_replaced() {
-        check_failed_sync(|log| log.index.data = null(), |log| log.begin_segment(1));
+        check_failed_sync(
+            |log| log.known.found().expect("writable").data = null(),
+            |log| log.begin_segment(1),
+        );
     }
 }

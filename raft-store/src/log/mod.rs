@@ -7,6 +7,8 @@
 mod disk;
 mod faulty;
 mod frame;
+mod known;
+mod lock;
 mod memory;
 mod rebuild;
 mod segment;

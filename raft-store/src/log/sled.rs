@@ -16,12 +16,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 
-use super::damaged;
 use super::frame::Place;
+use super::{damaged, lock};
 
 /// Written into the store when it is created; must never change. Values are below a hundred bytes, and a page of
 /// seventeen of them is far below the quarter of a segment that would send it to a file which is never synced.
@@ -33,6 +32,12 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// sled cannot open a store on a full disk. This much is set aside and given back for that.
 const BALLAST_BYTES: u64 = 64 << 20;
 const BALLAST: &str = "ballast";
+
+/// sled's names: the file that everything is in, how it was created, its own index, what does not fit.
+const DATA: &str = "db";
+const SETTINGS: &str = "conf";
+const SNAPSHOT: &str = "snap.";
+const BLOBS: &str = "blobs";
 
 const VOTE: &[u8] = b"m/vote";
 const COMMITTED: &[u8] = b"m/committed";
@@ -49,7 +54,7 @@ pub(super) struct Marks {
 }
 
 /// A segment that belongs to the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Extent {
     /// The frame before its first one.
     pub(super) begin: Place,
@@ -96,22 +101,40 @@ impl Drop for Database {
 }
 
 impl Index {
+    /// Whether a directory has an index, or the beginnings of one.
+    pub(super) fn exists(dir: &Path) -> bool {
+        dir.join(DATA).exists()
+    }
+
+    /// Removes all files of it.
+    pub(super) fn remove(dir: &Path) -> io::Result<()> {
+        for file in fs::read_dir(dir)? {
+            let path = file?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            match name {
+                BLOBS => fs::remove_dir_all(path)?,
+                DATA | SETTINGS => fs::remove_file(path)?,
+                _ if name.starts_with(SNAPSHOT) => fs::remove_file(path)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Opens or creates the index in a directory. What it returns is durable.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
         remove_unfinished(dir)?;
         let database = match open_database(dir) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                fs::remove_file(dir.join(BALLAST))?;
+                drop_ballast(dir)?;
                 open_database(dir)?
             }
             opened => opened?,
         };
-        let data = File::open(dir.join("db"))?;
+        let data = File::open(dir.join(DATA))?;
         data.sync_all()?;
-        File::open(dir.join("conf"))?.sync_all()?;
-        sync_dir(dir)?;
-        dir.parent().map_or(Ok(()), sync_dir)?;
+        File::open(dir.join(SETTINGS))?.sync_all()?;
+        File::open(dir)?.sync_all()?;
         let stored = read(&database)?;
         Ok(Self { dir: dir.to_owned(), database, data, stored })
     }
@@ -159,33 +182,33 @@ impl Index {
 
     /// Files beside the one that is synced.
     pub(super) fn stray_files(&self) -> u64 {
-        fs::read_dir(self.dir.join("blobs")).map_or(0, |files| files.count() as u64)
+        fs::read_dir(self.dir.join(BLOBS)).map_or(0, |files| files.count() as u64)
     }
+}
 
-    /// A store with room for its own reopening. Reserving it may fail: then the disk is nearly full
-    /// already, and the log goes on while it can.
-    pub(super) fn keep_ballast(&self) {
-        let path = self.dir.join(BALLAST);
-        let space = rustix::fs::statvfs(&self.dir).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-        // On a disk that was full a moment ago the log needs the room itself.
-        if path.exists() || space < 4 * BALLAST_BYTES {
-            return;
-        }
-        if let Err(error) = File::create(&path).and_then(|file| {
-            let flags = rustix::fs::FallocateFlags::empty();
-            rustix::fs::fallocate(&file, flags, 0, BALLAST_BYTES).map_err(io::Error::from)
-        }) {
-            tracing::warn!(%error, path = %path.display(), "no ballast: the log cannot be reopened on a full disk");
-            let _ = fs::remove_file(&path);
-        }
+/// A store with room for its own reopening. Reserving it may fail: then the disk is nearly full
+/// already, and the log goes on while it can.
+pub(super) fn keep_ballast(dir: &Path) {
+    let path = dir.join(BALLAST);
+    let space = rustix::fs::statvfs(dir).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+    // On a disk that was full a moment ago the log needs the room itself.
+    if path.exists() || space < 4 * BALLAST_BYTES {
+        return;
     }
+    if let Err(error) = File::create(&path).and_then(|file| {
+        let flags = rustix::fs::FallocateFlags::empty();
+        rustix::fs::fallocate(&file, flags, 0, BALLAST_BYTES).map_err(io::Error::from)
+    }) {
+        tracing::warn!(%error, path = %path.display(), "no ballast: the log cannot be reopened on a full disk");
+        let _ = fs::remove_file(&path);
+    }
+}
 
-    /// Gives the room back that is set aside.
-    pub(super) fn drop_ballast(&self) -> io::Result<()> {
-        match fs::remove_file(self.dir.join(BALLAST)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+/// Gives the room back that is set aside.
+pub(super) fn drop_ballast(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(BALLAST)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -234,31 +257,11 @@ fn read(database: &::sled::Db) -> io::Result<Contents> {
     Ok(Contents { marks, segments })
 }
 
-/// sled gives its lock back from a thread of its own, some time after the store is dropped. A store that
-/// another process has open is reported after this long.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
-
+/// sled gives its lock back from a thread of its own, some time after the store is dropped.
 fn open_database(dir: &Path) -> io::Result<Database> {
-    let pause = Duration::from_millis(5);
-    let mut waited = Duration::ZERO;
-    loop {
-        match try_open_database(dir) {
-            Err(error) if waited < LOCK_WAIT_MAX && is_locked(&error) => {
-                std::thread::sleep(pause);
-                waited += pause;
-            }
-            Err(error) if is_locked(&error) => {
-                let what = format!("{} is used by another process", dir.display());
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
-            }
-            opened => return opened.map(|database| Database(Some(database))),
-        }
-    }
-}
-
-/// sled says it in words only.
-fn is_locked(error: &io::Error) -> bool {
-    error.to_string().contains("could not acquire lock")
+    // It says so in words only.
+    let is_locked = |error: &io::Error| error.to_string().contains("could not acquire lock");
+    lock::patiently(dir, is_locked, || try_open_database(dir)).map(|database| Database(Some(database)))
 }
 
 fn try_open_database(dir: &Path) -> io::Result<::sled::Db> {
@@ -278,13 +281,9 @@ fn remove_unfinished(dir: &Path) -> io::Result<()> {
     for file in fs::read_dir(dir)? {
         let path = file?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
+        if name.starts_with(SNAPSHOT) && name.ends_with(".generating") {
             fs::remove_file(&path)?;
         }
     }
     Ok(())
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
