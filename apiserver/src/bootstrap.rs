@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use kinds::flowcontrol::bootstrap as flow;
 use kinds::networking::service_cidr;
 use kinds::tree;
-use mvcc::{Entry, Key, Operation, Outcome, Precondition, Transaction};
+use mvcc::{Entry, Key, Operation, Outcome, Precondition, Revision, Transaction};
 use schema::Tree;
 use serde_json::json;
 use std::net::IpAddr;
@@ -33,6 +33,8 @@ use std::time::Duration;
 const CONCURRENT_MAX: usize = 64;
 /// Milliseconds between tries while no leader takes proposals.
 const RETRY_MS: u64 = 50;
+/// The Service that leads to the servers, and its endpoints.
+const SERVICE: &str = "kubernetes";
 /// The ConfigMap that tells since when the use of kept tokens is noted.
 const TOKEN_TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
 
@@ -55,11 +57,36 @@ pub(crate) async fn run(server: &Arc<Inner>) {
     }
 }
 
-/// Brings the servers' own endpoints up to date.
-pub(crate) async fn advertise(server: &Arc<Inner>) {
+/// The servers' own endpoints, as they were when they were brought up to date: who looks again and sees the same has
+/// nothing to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    advertised: Vec<IpAddr>,
+    revisions: [Option<Revision>; 3],
+}
+
+impl Endpoints {
+    fn now(server: &Inner) -> Self {
+        let view = server.store.view();
+        let stored = |resource: &str| view.find(resource, "default", SERVICE).map(|entry| entry.revision);
+        Self {
+            advertised: (server.config.advertised)(),
+            revisions: ["services", "endpoints", "endpointslices.discovery.k8s.io"].map(stored),
+        }
+    }
+}
+
+/// Brings the servers' own endpoints up to date, unless nothing has changed since they were `seen`.
+pub(crate) async fn advertise(server: &Arc<Inner>, seen: &mut Option<Endpoints>) {
+    let now = Endpoints::now(server);
+    if seen.as_ref() == Some(&now) {
+        return;
+    }
     for object in kubernetes_service(server) {
         ensure(server, object).await;
     }
+    // What was written meanwhile, here or by others, is looked at next time.
+    *seen = Some(now);
 }
 
 /// Services of an older data folder have addresses without an object.
@@ -251,7 +278,7 @@ fn kubernetes_service(server: &Inner) -> Vec<Tree> {
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let mut objects = vec![json!({
         "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "metadata": {"name": SERVICE, "namespace": "default", "labels": labels},
         "spec": {
             "clusterIP": address, "clusterIPs": [address], "type": "ClusterIP", "sessionAffinity": "None",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.port}],
@@ -266,13 +293,13 @@ fn kubernetes_service(server: &Inner) -> Vec<Tree> {
     let list: Vec<Tree> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
     objects.push(json!({
         "apiVersion": "v1", "kind": "Endpoints",
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {mirror: "true"}},
+        "metadata": {"name": SERVICE, "namespace": "default", "labels": {mirror: "true"}},
         "subsets": [{"addresses": list, "ports": [{"name": "https", "port": config.port, "protocol": "TCP"}]}],
     }));
     let family = if advertised[0].is_ipv4() { "IPv4" } else { "IPv6" };
     objects.push(json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "metadata": {"name": SERVICE, "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": family,
         "endpoints": [{"addresses": addresses, "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": config.port, "protocol": "TCP"}],

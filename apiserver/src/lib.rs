@@ -59,6 +59,7 @@ mod yaml;
 mod reads;
 
 pub use audit::{Audit, AuditError, AuditLimits};
+pub use bootstrap::Endpoints;
 pub use chain::go_duration;
 pub use config::{Advertised, Config, Kubelet, OWN_PAGES, OwnPages, Tls};
 pub use context::Fence;

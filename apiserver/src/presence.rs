@@ -9,6 +9,7 @@ use http::Request;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
+use kinds::coordination::until_renewal;
 use kinds::tree::{int_at, list_at, str_at};
 use schema::Tree;
 use serde_json::json;
@@ -19,8 +20,8 @@ use tower::ServiceExt as _;
 
 /// Seconds after which a Lease that nobody renewed says nothing any more, as upstream's.
 const LEASE_SECONDS: i64 = 3600;
-/// How often it is renewed, as upstream.
-const RENEW: Duration = Duration::from_secs(10);
+/// How often the leader looks for those of servers that are gone, as upstream.
+const LOOK: Duration = Duration::from_secs(3600);
 /// How soon a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -35,31 +36,45 @@ pub(crate) async fn run(server: Arc<Inner>) {
     let client = Local::new(server.clone(), user, COMPONENT);
     let name = name(&server.config.identity);
     let holder = format!("{name}_{}", crate::clock::uid(&server.seams));
+    let (mut held, mut looked) = (None, None);
     loop {
-        let renewed = renew(&server, &client, &name, &holder).await;
-        if renewed && server.store.term().is_some() {
+        held = renew(&server, &client, &name, &holder, held).await;
+        let now = server.seams.clock.now();
+        let is_due = looked.is_none_or(|at| now.saturating_sub(at) >= LOOK);
+        if held.is_some() && is_due && server.store.term().is_some() {
             remove_old(&server, &client).await;
+            looked = Some(now);
         }
+        let pause = if held.is_some() { until_renewal(crate::clock::now(&server.seams)) } else { RETRY };
         tokio::select! {
             () = server.stopping.cancelled() => return,
-            () = tokio::time::sleep(if renewed { RENEW } else { RETRY }) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-async fn renew(server: &Inner, client: &Local, name: &str, holder: &str) -> bool {
-    let now = crate::clock::now(&server.seams).strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
-    let lease = json!({
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": {
-            "name": name, "namespace": "kube-system",
-            "labels": {LABEL: COMPONENT, "kubernetes.io/hostname": server.config.hostname},
-        },
-        "spec": {"holderIdentity": holder, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now},
+/// The Lease as it is after it was renewed, and unless somebody else wrote it, as it is next time.
+async fn renew(server: &Inner, client: &Local, name: &str, holder: &str, held: Option<Tree>) -> Option<Tree> {
+    let path = format!("{LEASES}/{name}");
+    let found = match held {
+        Some(lease) => Some(lease),
+        None => ask(client, Request::get(&path), &Tree::Null).await,
+    };
+    let is_there = found.is_some();
+    let mut lease = found.unwrap_or_else(|| {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": name, "namespace": "kube-system"},
+        })
     });
-    let path = format!("{LEASES}/{name}?fieldManager={COMPONENT}&force=true");
-    let request = Request::patch(path).header(CONTENT_TYPE, "application/apply-patch+yaml");
-    ask(client, request, &lease).await.is_some()
+    lease["metadata"]["labels"][LABEL] = json!(COMPONENT);
+    lease["metadata"]["labels"]["kubernetes.io/hostname"] = json!(server.config.hostname);
+    lease["spec"]["holderIdentity"] = json!(holder);
+    lease["spec"]["leaseDurationSeconds"] = json!(LEASE_SECONDS);
+    let now = crate::clock::now(&server.seams).strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+    lease["spec"]["renewTime"] = json!(now);
+    let request = if is_there { Request::put(path) } else { Request::post(LEASES) };
+    ask(client, request.header(CONTENT_TYPE, "application/json"), &lease).await
 }
 
 async fn remove_old(server: &Inner, client: &Local) {

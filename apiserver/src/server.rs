@@ -2,7 +2,7 @@
 //! stopped. Decides how connections are accepted and ended.
 
 use crate::audit::Audit;
-use crate::bootstrap;
+use crate::bootstrap::{self, Endpoints};
 use crate::chain::{self, Origin};
 use crate::codec::Codec;
 use crate::config::{Config, Tls};
@@ -150,9 +150,10 @@ impl ApiServer {
         }
     }
 
-    /// Brings the endpoints of the `kubernetes` Service up to date with the servers' addresses.
-    pub async fn advertise(&self) {
-        bootstrap::advertise(&self.inner).await;
+    /// Brings the endpoints of the `kubernetes` Service up to date with the servers' addresses, if they or the objects
+    /// differ from what was `seen` the last time.
+    pub async fn advertise(&self, seen: &mut Option<Endpoints>) {
+        bootstrap::advertise(&self.inner, seen).await;
     }
 
     /// Whether `/readyz` answers ok.

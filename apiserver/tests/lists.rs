@@ -109,3 +109,27 @@ async fn an_expired_token_comes_with_one_that_goes_on() {
     // In the order of names: what was created since is in it, what was seen is not.
     assert_eq!((code, names[0], names.len()), (200, "c", 66));
 }
+
+/// A selector of a namespace is the namespace, for whoever reads across all.
+#[tokio::test]
+async fn a_namespace_is_selected_like_a_field() {
+    let client = admin(Options::in_memory()).await;
+    create(&client, "here", 1).await;
+    let names = async |selector: &str| {
+        let path = format!("/api/v1/configmaps?fieldSelector={selector}");
+        let (code, list, _) = get(&client, &path, JSON, "identity").await;
+        assert_eq!(code, 200, "{list}");
+        let items = list["items"].as_array().expect("items").iter();
+        items.map(|item| item["metadata"]["namespace"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("metadata.namespace%3Ddefault,metadata.name%3Dhere").await, ["\"default\""]);
+    assert!(names("metadata.namespace%3Dkube-system").await.iter().all(|name| name == "\"kube-system\""));
+    assert!(!names("metadata.namespace!%3Ddefault").await.is_empty());
+    for nowhere in ["metadata.namespace%3Ddefault,metadata.namespace%3Dkube-system", "metadata.namespace%3D"]
+    {
+        assert_eq!(names(nowhere).await, Vec::<String>::new(), "{nowhere}");
+    }
+    let path = "/api/v1/namespaces/kube-system/configmaps?fieldSelector=metadata.namespace%3Ddefault";
+    let (_, list, _) = get(&client, path, JSON, "identity").await;
+    assert_eq!(list["items"], json!([]), "the path and the selector contradict each other");
+}

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kinds::coordination::until_renewal;
 use runtime::{Client, failure, time};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -13,8 +14,6 @@ use tokio_util::sync::CancellationToken;
 use crate::resources;
 
 const NAMESPACE: &str = "kube-system";
-/// How often a lease is renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How soon a failed renewal is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long a renewal counts. Upstream's default, which tools may compare with the time of renewal.
@@ -33,7 +32,7 @@ pub(crate) async fn keep(client: Client, name: &'static str, holder: String, can
         let pause = match renew(&client, name, &holder, last.take()).await {
             Ok(lease) => {
                 last = Some(lease);
-                RENEW_EVERY
+                until_renewal(Timestamp::now())
             }
             Err(error) => {
                 tracing::debug!(%error, name, "a lease cannot be renewed");

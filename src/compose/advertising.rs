@@ -63,7 +63,7 @@ impl Advertising {
 
     async fn follow(self, api: ApiServer) {
         let (mut membership, mut leadership) = (self.store.membership(), self.store.leadership());
-        let mut leads_since = None;
+        let (mut leads_since, mut seen) = (None, None);
         loop {
             tokio::select! {
                 _ = membership.changed() => {}
@@ -71,7 +71,7 @@ impl Advertising {
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }
             let Some(_) = self.store.term() else {
-                leads_since = None;
+                (leads_since, seen) = (None, None);
                 self.gone().clear();
                 continue;
             };
@@ -79,7 +79,7 @@ impl Advertising {
             let gone = silent(&self.store.answered(), since.elapsed());
             let was = std::mem::replace(&mut *self.gone(), gone.clone());
             tell(was.symmetric_difference(&gone), &gone);
-            api.advertise().await;
+            api.advertise(&mut seen).await;
         }
     }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub(super) struct Selection {
     /// The kind's name in the store.
     pub(super) resource: Arc<str>,
-    /// One namespace, or all.
+    /// One namespace, which the path or a field selector names, or all.
     pub(super) namespace: Option<Arc<str>>,
     /// One name, when the request says so.
     pub(super) name: Option<String>,
@@ -34,7 +34,11 @@ impl Selection {
         for term in &mut options.fields.terms {
             term.field = stored_field(kind, &term.field)?;
         }
-        let namespace = context.info.in_namespace.then(|| Arc::from(context.info.namespace.as_str()));
+        let selected = options.fields.required("metadata.namespace");
+        let selected = selected.filter(|namespace| kind.resource.namespaced && !namespace.is_empty());
+        let namespace =
+            if context.info.in_namespace { Some(context.info.namespace.as_str()) } else { selected };
+        let namespace = namespace.map(Arc::from);
         let selected = options.fields.required("metadata.name").map(str::to_owned);
         let name =
             if context.info.path_name.is_empty() { selected } else { Some(context.info.path_name.clone()) };

@@ -67,12 +67,7 @@ pub(crate) fn start(house: &mut House<'_>, pods: &Cache<Pod>, nodes: &Cache<Node
         }
     });
     let renewed = queue.clone();
-    leases.on_change(move |change| {
-        let lease = &change.latest().metadata;
-        if lease.namespace == LEASE_NAMESPACE {
-            renewed.add(Key::new("", lease.name.clone()));
-        }
-    });
+    leases.on_change(move |change| renewed.add(Key::new("", change.latest().metadata.name.clone())));
     let (placed, tainted) = (queue.clone(), nodes.clone());
     pods.on_change(move |change| {
         let Some(pod) = change.new.filter(|pod| !pod.spec.node_name.is_empty()) else { return };
@@ -84,7 +79,8 @@ pub(crate) fn start(house: &mut House<'_>, pods: &Cache<Pod>, nodes: &Cache<Node
             placed.add(key);
         }
     });
-    house.follow(&leases, Source::all(&resources::LEASES));
+    let namespace = format!("metadata.namespace={LEASE_NAMESPACE}");
+    house.follow(&leases, Source::selected(&resources::LEASES, &namespace));
     let client = house.client("node-controller");
     let controller = Arc::new(Lifecycle {
         recorder: house.recorder(&client, "node-controller"),
