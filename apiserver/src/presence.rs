@@ -20,6 +20,9 @@ use tower::ServiceExt as _;
 
 /// Seconds after which a Lease that nobody renewed says nothing any more, as upstream's.
 const LEASE_SECONDS: i64 = 3600;
+/// How often it is renewed. Upstream does so every ten seconds, but a renewal is a write on every server, and a Lease that
+/// lasts an hour says as much when it is a minute old.
+const RENEW: Duration = Duration::from_secs(60);
 /// How often the leader looks for those of servers that are gone, as upstream.
 const LOOK: Duration = Duration::from_secs(3600);
 /// How soon a renewal that failed is tried again.
@@ -45,7 +48,8 @@ pub(crate) async fn run(server: Arc<Inner>) {
             remove_old(&server, &client).await;
             looked = Some(now);
         }
-        let pause = if held.is_some() { until_renewal(crate::clock::now(&server.seams)) } else { RETRY };
+        let now = crate::clock::now(&server.seams);
+        let pause = if held.is_some() { until_renewal(now, RENEW) } else { RETRY };
         tokio::select! {
             () = server.stopping.cancelled() => return,
             () = tokio::time::sleep(pause) => {}

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::resources;
 
 const NAMESPACE: &str = "kube-system";
+/// How often a lease is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How soon a failed renewal is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long a renewal counts. Upstream's default, which tools may compare with the time of renewal.
@@ -32,7 +34,7 @@ pub(crate) async fn keep(client: Client, name: &'static str, holder: String, can
         let pause = match renew(&client, name, &holder, last.take()).await {
             Ok(lease) => {
                 last = Some(lease);
-                until_renewal(Timestamp::now())
+                until_renewal(Timestamp::now(), RENEW_EVERY)
             }
             Err(error) => {
                 tracing::debug!(%error, name, "a lease cannot be renewed");

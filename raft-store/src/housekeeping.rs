@@ -52,7 +52,7 @@ impl Limits {
 const SLACK: usize = 16;
 
 /// Between two marks of time. Bounds the marks and how long a change is kept beyond its age.
-const MARK_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const MARK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Remembers when revisions were reached, and decides how far to compact.
 #[derive(Debug, Default)]

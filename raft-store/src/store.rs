@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alarm::{Alarm, Failed, Guard};
 use crate::error::{OpenError, ProposeError, ReadError};
-use crate::housekeeping::{Limits, Retention};
+use crate::housekeeping::{Limits, MARK_INTERVAL, Retention};
 use crate::machine::Shared;
 use crate::medium::Medium;
 use crate::peers::{PeerReply, PeerRequest, Peering, Refused, SnapshotReceiver};
@@ -405,10 +405,13 @@ async fn guarded(tasks: CancellationToken, guard: Guard, work: BoxFuture<'static
     tasks.run_until_cancelled(work).await;
 }
 
-/// Compacts, snapshots and purges when they are due.
+/// Compacts, snapshots and purges when they are due: looks a moment after a write, and else now and then.
 async fn keep_house(replica: Replica, shared: Arc<Shared>, seams: Seams, limits: Limits) {
     let mut retention = Retention::default();
+    let mut applied = shared.applied();
     loop {
+        // Where nothing is written nothing grows, and what is there only gets older.
+        let _ = tokio::time::timeout(MARK_INTERVAL, applied.changed()).await;
         tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
         let due = retention.plan(seams.clock.now(), shared.state().history(), &limits);
         if let Some(at) = due.filter(|_| replica.leads().is_some()) {

@@ -112,19 +112,20 @@ impl Restorer {
         {
             return Err(Malformed { what: "a version ahead of the state" });
         }
-        if !self.leads_to_the_state() {
+        if !self.leads_to_the_state(compacted) {
             return Err(Malformed { what: "history that does not lead to the state" });
         }
         Ok(State::restored(revision, compacted, self.entries, self.changes))
     }
 
-    /// Undoes the history in mind, newest first: each change must have left what the next one found, and the last ones
-    /// what the state holds. A view of the past would otherwise fail when somebody asks for it, long after.
-    fn leads_to_the_state(&self) -> bool {
+    /// Undoes the history in mind, newest first: each change must have left what the next one found, the last ones what
+    /// the state holds, and the first ones must have found nothing that came later. A view of the past would otherwise
+    /// fail when somebody asks for it, long after.
+    fn leads_to_the_state(&self, compacted: Revision) -> bool {
         let mut now: BTreeMap<&Key, Revision> =
             self.entries.iter().map(|entry| (&entry.object.key, entry.revision)).collect();
         let is_once_each = now.len() == self.entries.len();
-        is_once_each
+        let is_undone = is_once_each
             && self.changes.iter().rev().all(|change| {
                 let key = &change.entry.object.key;
                 let left = (change.kind != ChangeKind::Deleted).then_some(change.entry.revision);
@@ -136,7 +137,8 @@ impl Restorer {
                     None => now.remove(key),
                 };
                 is_same
-            })
+            });
+        is_undone && now.values().all(|revision| *revision <= compacted)
     }
 
     fn learn(&mut self, message: wire::Entry) -> Result<Arc<Entry>, Malformed> {

@@ -76,6 +76,8 @@ struct Start {
     soundness: Arc<Soundness>,
     alarm: Alarm,
     seams: Seams,
+    /// Whether this member leads and finds its members half changed.
+    half_changed: watch::Sender<bool>,
 }
 
 /// Why an engine has to be replaced.
@@ -98,7 +100,8 @@ impl Replica {
         let soundness = Arc::new(Soundness::new(id.0));
         let (core, arrivals) = (Core::new(machine, soundness.clone()), Arc::default());
         let seams = seams.clone();
-        let start = Start { opener, id, peering, core, arrivals, soundness, alarm, seams };
+        let half_changed = watch::Sender::new(false);
+        let start = Start { opener, id, peering, core, arrivals, soundness, alarm, seams, half_changed };
         let start = Arc::new(start);
         let running = Arc::new(ArcSwap::from_pointee(start.member().await?));
         let ((forwarder, walk), (gate, keeper)) =
@@ -117,8 +120,9 @@ impl Replica {
         if !self.has_peers() {
             return;
         }
-        let mut found = None;
+        let (mut half_changed, mut found) = (self.start.half_changed.subscribe(), None);
         loop {
+            let _ = half_changed.wait_for(|is_half| *is_half).await;
             tokio::time::sleep(SETTLE_INTERVAL).await;
             let member = self.member();
             let half =
@@ -351,6 +355,7 @@ impl Replica {
             let mut seen = None;
             let changed = || {
                 publish(&leadership, member.leads());
+                publish(&self.start.half_changed, member.leads().is_some() && !member.is_settled());
                 let position = member.membership_position();
                 if seen.replace(position) != Some(position) {
                     publish(&membership, member.members());
