@@ -12,6 +12,7 @@ use schema::Tree;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
 /// Seconds an event lives.
 const LIFETIME_SECONDS: i64 = 3600;
@@ -104,6 +105,7 @@ struct Stopped;
 /// Keeps the schedule and deletes what is due, until the watch is cut off.
 async fn follow(server: &Inner, schedule: &mut Schedule, mut watcher: Watcher) -> Result<(), Stopped> {
     let mut look = tokio::time::interval(Duration::from_secs(LOOK_SECONDS));
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             changes = watcher.next() => match changes {
@@ -111,7 +113,7 @@ async fn follow(server: &Inner, schedule: &mut Schedule, mut watcher: Watcher) -
                 Err(WatchEnd::Stopped) => return Err(Stopped),
                 Err(_) => return Ok(()),
             },
-            _ = look.tick() => delete_due(server, schedule).await,
+            _ = look.tick(), if !schedule.due.is_empty() => delete_due(server, schedule).await,
             () = server.stopping.cancelled() => return Err(Stopped),
         }
     }

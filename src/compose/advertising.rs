@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use apiserver::{Advertised, ApiServer};
 use futures::FutureExt as _;
+use jiff::Timestamp;
+use kinds::coordination::until_renewal;
 use raft_store::{MemberId, Store};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Between two looks. They write only what differs: a server that has just started may have put back one that is gone.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Where there is one server nobody can be gone, and what others changed is put back when Leases are renewed.
+const LOOK_ALONE: Duration = Duration::from_secs(10);
 
 /// What is known of the servers. Clones share it.
 #[derive(Clone)]
@@ -68,7 +72,7 @@ impl Advertising {
             tokio::select! {
                 _ = membership.changed() => {}
                 _ = leadership.changed() => {}
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                () = tokio::time::sleep(self.until_next_look()) => {}
             }
             let Some(_) = self.store.term() else {
                 (leads_since, seen) = (None, None);
@@ -81,6 +85,11 @@ impl Advertising {
             tell(was.symmetric_difference(&gone), &gone);
             api.advertise(&mut seen).await;
         }
+    }
+
+    fn until_next_look(&self) -> Duration {
+        let is_alone = self.store.members().len() < 2;
+        if is_alone { until_renewal(Timestamp::now(), LOOK_ALONE) } else { LOOK_INTERVAL }
     }
 
     fn gone(&self) -> MutexGuard<'_, BTreeSet<MemberId>> {

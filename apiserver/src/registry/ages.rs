@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How long a superseded list can be paged through.
 const TOKEN_LIFE: Duration = Duration::from_secs(300);
 /// Between two marks.
-const MARK_INTERVAL: Duration = Duration::from_secs(15);
+const MARK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Which revision was the newest, at some times of the last minutes.
 #[derive(Default)]
