@@ -65,5 +65,6 @@ pub use config::{Advertised, Config, Kubelet, OWN_PAGES, OwnPages, Tls};
 pub use context::Fence;
 pub use files::{FileError, read_authentication, read_authorizers, read_token_file};
 pub use identity::{Remotes, RemotesError, TokenWebhook};
+pub use kinds::coordination::until_renewal;
 pub use local::Local;
 pub use server::{ApiServer, ServeError};

@@ -9,10 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use apiserver::{Advertised, ApiServer};
+use apiserver::{Advertised, ApiServer, until_renewal};
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use kinds::coordination::until_renewal;
 use raft_store::{MemberId, Store};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
