@@ -41,7 +41,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Whether the log is worth a snapshot. The size of the last one is only asked for when it matters: a disk has to be
-    /// looked at for it, and this is asked every second.
+    /// looked at for it, and this is asked a moment after every write.
     pub(crate) fn wants_snapshot(&self, log_bytes: usize, snapshot_bytes: impl FnOnce() -> u64) -> bool {
         log_bytes > self.log_bytes_max && log_bytes as u64 > snapshot_bytes()
     }

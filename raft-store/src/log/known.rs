@@ -31,6 +31,8 @@ impl Known {
         let mark = dir.join(FOUNDING);
         if mark.exists() {
             Index::remove(dir)?;
+            // The mark may not go before what it is about.
+            sync_dir(dir)?;
             fs::remove_file(mark)?;
         }
         sync_dir(dir)?;
