@@ -2,10 +2,11 @@
 //! of a commit.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use raft_store::log::{Fault, FaultyBackend, FaultyDisk, LogBackend, LogStats, Op, Recovered};
+use raft_store::log::{Fault, FaultyBackend, FaultyDisk, LogBackend, LogStats, Op, Record, Recovered};
 use tokio_util::sync::CancellationToken;
 
 use crate::bugs::Bug;
@@ -154,6 +155,14 @@ impl LogBackend for Backend {
             recovered.records = recovered.records.into_iter().map(forgery::unguarded).collect();
         }
         Ok(recovered)
+    }
+
+    fn read(&mut self, indexes: Range<u64>) -> io::Result<Vec<Record>> {
+        if self.power.is_cancelled() {
+            return Err(io::Error::other("the power is off"));
+        }
+        self.disk.count("entries read again");
+        self.inner.read(indexes)
     }
 
     fn stats(&self) -> LogStats {

@@ -296,6 +296,7 @@ fn limits(draw: &mut Stream) -> Limits {
         log_bytes_max: index(draw.pick(&[2_000, 20_000, 1_000_000])),
         log_keep_bytes: 1 << 20,
         log_keep_entries: index(draw.pick(&[0, 5, 2_000])),
+        log_held_bytes_max: index(draw.pick(&[0, 0, 4_000, 1 << 20])),
     }
 }
 

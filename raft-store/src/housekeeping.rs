@@ -24,6 +24,8 @@ pub struct Limits {
     pub log_keep_bytes: usize,
     /// Entries of log that stay behind a snapshot.
     pub log_keep_entries: usize,
+    /// Bytes of applied log that stay in memory as well. A member that is later than that is sent what is read from disk.
+    pub log_held_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -35,6 +37,7 @@ impl Default for Limits {
             log_bytes_max: 32 << 20,
             log_keep_bytes: 8 << 20,
             log_keep_entries: 2000,
+            log_held_bytes_max: 2 << 20,
         }
     }
 }
@@ -118,6 +121,7 @@ mod tests {
         log_bytes_max: 64 << 20,
         log_keep_bytes: 8 << 20,
         log_keep_entries: 2000,
+        log_held_bytes_max: 2 << 20,
     };
 
     /// `(seconds, changes so far) -> compaction`, one retention over all rows of a table.

@@ -131,7 +131,8 @@ impl Store {
     async fn start(opener: Opener, options: Options, seams: Seams) -> Result<Self, OpenError> {
         let peering = options.peering.map(Arc::new);
         let alarm = Alarm::default();
-        let starting = Replica::start(opener, options.member, peering, &seams, alarm.clone());
+        let held = options.limits.log_held_bytes_max;
+        let starting = Replica::start(opener, options.member, peering, held, &seams, alarm.clone());
         let (replica, chores, shared) = starting.await?;
         let tasks = CancellationToken::new();
         let guarded = |part, work| tokio::spawn(guarded(tasks.clone(), alarm.guard(part), work));

@@ -14,13 +14,15 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Place};
 use super::known::Known;
+use super::places::{Places, Spot};
 use super::segment::{self, Segment};
 use super::sled::{self, Contents, Extent, Marks};
-use super::{LogBackend, LogStats, MemBackend, Op, Recovered, damaged, lock, rebuild};
+use super::{LogBackend, LogStats, MemBackend, Op, Record, Recovered, damaged, lock, rebuild};
 
 /// A segment. Beginning one takes some twenty milliseconds, mostly sled's; each holds some two thousand writes.
 const SEGMENT_BYTES: usize = 4 << 20;
@@ -48,6 +50,7 @@ pub struct DiskLog {
     marks: Marks,
     /// The index behind the last record.
     end: u64,
+    places: Places,
     spares: Vec<u64>,
     segment_bytes: usize,
     frame: Vec<u8>,
@@ -92,7 +95,7 @@ impl DiskLog {
             let (number, extent) = segments.next().ok_or_else(|| damaged("a log without a segment"))?;
             let mut segment = Segment::open(dir, *number).map_err(missing)?;
             let mut place = extent.begin;
-            segment.read(&mut place, |op| replay.take(op))?;
+            segment.read(&mut place, |spot, ops| replay.take(spot, ops))?;
             match segments.peek() {
                 Some((_, next)) if next.begin == place => {}
                 Some(_) => return Err(damaged("a segment of the log ends early")),
@@ -107,6 +110,7 @@ impl DiskLog {
             place,
             marks: replay.marks,
             end: replay.end,
+            places: replay.places,
             spares: Vec::new(),
             segment_bytes,
             frame: Vec::new(),
@@ -221,7 +225,7 @@ fn prepare_first(dir: &Path, segment_bytes: usize) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         segment => {
             let mut place = Place::default();
-            segment?.read(&mut place, drop)?;
+            segment?.read(&mut place, |_, _| {})?;
             place != Place::default()
         }
     };
@@ -248,12 +252,15 @@ impl LogBackend for DiskLog {
         if !self.active.has_room(bytes) {
             self.begin_segment(bytes)?;
         }
-        self.place = frame::write(&mut self.frame, self.place, &ops);
+        let before = self.place;
+        self.place = frame::write(&mut self.frame, before, &ops);
+        let spot = self.active.spot(self.frame.len(), before);
         self.active.write(&self.frame).map_err(|error| self.unless_full(error))?;
         self.active.sync().map_err(|error| self.doubt(error))?;
         if self.frame.capacity() > FRAME_BYTES_KEPT {
             self.frame = Vec::new();
         }
+        self.places.note(spot, &ops);
         let mut purges = false;
         for op in &ops {
             purges |= matches!(op, Op::Purge { .. });
@@ -272,7 +279,8 @@ impl LogBackend for DiskLog {
                 let mut replay = Replay::after(self.known.contents().marks.clone());
                 for (number, extent) in &self.known.contents().segments {
                     let mut place = extent.begin;
-                    Segment::open(&self.dir, *number)?.read(&mut place, |op| replay.take(op))?;
+                    let mut segment = Segment::open(&self.dir, *number)?;
+                    segment.read(&mut place, |spot, ops| replay.take(spot, ops))?;
                 }
                 replay.log
             }
@@ -280,6 +288,15 @@ impl LogBackend for DiskLog {
         let recovered = found.load()?;
         let Marks { vote, committed, purged } = self.marks.clone();
         Ok(Recovered { vote, committed, purged: purged.map(|(_, marker)| marker), ..recovered })
+    }
+
+    fn read(&mut self, indexes: Range<u64>) -> io::Result<Vec<Record>> {
+        let mut found = Vec::new();
+        for span in self.places.of(&indexes) {
+            let records = segment::records(&self.dir, span).map_err(missing)?;
+            found.extend(records.into_iter().filter(|record| indexes.contains(&record.index)));
+        }
+        Ok(found)
     }
 
     fn stats(&self) -> LogStats {
@@ -301,6 +318,7 @@ struct Replay {
     log: MemBackend,
     marks: Marks,
     end: u64,
+    places: Places,
 }
 
 impl Replay {
@@ -308,12 +326,15 @@ impl Replay {
     /// stands in a later one too.
     fn after(marks: Marks) -> Self {
         let end = marks.purged.as_ref().map_or(0, |(through, _)| through + 1);
-        Self { log: MemBackend::default(), marks, end }
+        Self { log: MemBackend::default(), marks, end, places: Places::default() }
     }
 
-    fn take(&mut self, op: Op) {
-        note(&op, &mut self.marks, &mut self.end);
-        self.log.apply(op);
+    fn take(&mut self, spot: Spot, ops: Vec<Op>) {
+        self.places.note(spot, &ops);
+        for op in ops {
+            note(&op, &mut self.marks, &mut self.end);
+            self.log.apply(op);
+        }
     }
 }
 

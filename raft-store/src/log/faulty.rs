@@ -1,9 +1,11 @@
 //! A disk that lies, for tests and the simulator: what was not synced is lost with the power.
 
+use std::borrow::Cow;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{LogBackend, LogStats, MemBackend, Op, Recovered};
+use super::{LogBackend, LogStats, MemBackend, Op, Record, Recovered};
 
 /// What goes wrong with the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,7 @@ struct Image {
     /// Counts power cuts: a backend from before one writes into the void.
     incarnation: u64,
     commits: u64,
+    reads: u64,
 }
 
 impl FaultyDisk {
@@ -75,6 +78,11 @@ impl FaultyDisk {
         self.image().commits
     }
 
+    /// How often entries were read again.
+    pub fn reads(&self) -> u64 {
+        self.image().reads
+    }
+
     fn image(&self) -> MutexGuard<'_, Image> {
         self.image.lock().expect("no panic while the lock is held")
     }
@@ -88,6 +96,15 @@ impl Image {
         for op in std::mem::take(&mut self.volatile).into_iter().flatten() {
             self.durable.apply(op);
         }
+    }
+
+    /// A running system reads its own writes, synced or not.
+    fn seen(&self) -> Cow<'_, MemBackend> {
+        let mut seen = Cow::Borrowed(&self.durable);
+        for op in self.volatile.iter().flatten() {
+            seen.to_mut().apply(op.clone());
+        }
+        seen
     }
 }
 
@@ -146,10 +163,16 @@ impl LogBackend for FaultyBackend {
             image.forgetful = false;
             image.sync();
         }
-        // A running system reads its own writes, synced or not.
-        let mut seen = image.durable.clone();
-        image.volatile.iter().flatten().cloned().for_each(|op| seen.apply(op));
-        seen.load()
+        image.seen().into_owned().load()
+    }
+
+    fn read(&mut self, indexes: Range<u64>) -> io::Result<Vec<Record>> {
+        let mut image = self.disk.image();
+        if image.incarnation != self.incarnation {
+            return Err(io::Error::other("the power is off"));
+        }
+        image.reads += 1;
+        Ok(image.seen().range(&indexes))
     }
 
     fn stats(&self) -> LogStats {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 
 use super::{LogBackend, LogStats, Op, Record, Recovered};
 
@@ -38,6 +39,13 @@ impl MemBackend {
             Op::Committed(committed) => self.kept.committed = Some(committed),
         }
     }
+
+    /// The records of a range.
+    pub(super) fn range(&self, indexes: &Range<u64>) -> Vec<Record> {
+        let first = self.records.partition_point(|record| record.index < indexes.start);
+        let end = self.records.partition_point(|record| record.index < indexes.end);
+        self.records.range(first..end.max(first)).cloned().collect()
+    }
 }
 
 impl LogBackend for MemBackend {
@@ -48,6 +56,10 @@ impl LogBackend for MemBackend {
 
     fn load(&mut self) -> io::Result<Recovered> {
         Ok(Recovered { records: self.records.iter().cloned().collect(), ..self.kept.clone() })
+    }
+
+    fn read(&mut self, indexes: Range<u64>) -> io::Result<Vec<Record>> {
+        Ok(self.range(&indexes))
     }
 
     fn stats(&self) -> LogStats {

@@ -10,6 +10,7 @@ mod frame;
 mod known;
 mod lock;
 mod memory;
+mod places;
 mod rebuild;
 mod segment;
 mod sled;
@@ -18,6 +19,7 @@ mod tests;
 mod writer;
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -134,6 +136,10 @@ pub trait LogBackend: Send {
     /// Reads everything, before the first commit. What it returns survives any crash from then on, also if an earlier
     /// owner could not sync it: raft builds on it.
     fn load(&mut self) -> io::Result<Recovered>;
+
+    /// The records of a range that are there, in order: what was committed, or loaded, and not taken away since. For what
+    /// is no longer kept in memory.
+    fn read(&mut self, indexes: Range<u64>) -> io::Result<Vec<Record>>;
 
     /// How it is doing.
     fn stats(&self) -> LogStats;

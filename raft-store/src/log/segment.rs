@@ -4,6 +4,7 @@
 //! A file is used again once what it holds is purged; what is left in it is of earlier frames, and no later one follows
 //! them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -11,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::Op;
 use super::frame::{self, Place};
+use super::places::{Span, Spot};
+use super::{Op, Record, damaged};
 
 const PREFIX: &str = "segment-";
 
@@ -38,6 +40,30 @@ pub(super) fn all(dir: &Path) -> io::Result<Vec<u64>> {
         numbers.extend(number);
     }
     Ok(numbers)
+}
+
+/// The records of a span, which must be there: they were written, or read at opening.
+pub(super) fn records(dir: &Path, span: &Span) -> io::Result<Vec<Record>> {
+    let Spot { segment, offset, bytes, before } = span.spot;
+    let frames = read_at(&File::open(path(dir, segment))?, offset as u64, bytes)?;
+    let (mut place, mut read, mut found) = (before, 0, BTreeMap::new());
+    while read < bytes {
+        let frame = frame::read(&frames.slice(read..), place)?;
+        let (next, ops, length) = frame.ok_or_else(|| damaged("a frame of the log has changed"))?;
+        (place, read) = (next, read + length);
+        for op in ops {
+            let Op::Append(records) = op else { continue };
+            let wanted = records.into_iter().filter(|record| span.indexes.contains(&record.index));
+            found.extend(wanted.map(|record| (record.index, record.bytes)));
+        }
+    }
+    Ok(found.into_iter().map(|(index, bytes)| Record { index, bytes }).collect())
+}
+
+fn read_at(file: &File, offset: u64, bytes: usize) -> io::Result<Bytes> {
+    let mut read = vec![0; bytes];
+    file.read_exact_at(&mut read, offset)?;
+    Ok(read.into())
 }
 
 impl Segment {
@@ -69,17 +95,20 @@ impl Segment {
     }
 
     /// Reads the frames that follow `place`, and goes behind the last of them.
-    pub(super) fn read(&mut self, place: &mut Place, mut take: impl FnMut(Op)) -> io::Result<()> {
-        let mut bytes = vec![0; self.bytes];
-        self.file.read_exact_at(&mut bytes, 0)?;
-        let bytes = Bytes::from(bytes);
+    pub(super) fn read(&mut self, place: &mut Place, mut take: impl FnMut(Spot, Vec<Op>)) -> io::Result<()> {
+        let bytes = read_at(&self.file, 0, self.bytes)?;
         self.offset = 0;
         while let Some((next, ops, length)) = frame::read(&bytes.slice(self.offset..), *place)? {
+            take(self.spot(length, *place), ops);
             *place = next;
             self.offset += length;
-            ops.into_iter().for_each(&mut take);
         }
         Ok(())
+    }
+
+    /// Where a frame of this size is going to lie.
+    pub(super) fn spot(&self, bytes: usize, before: Place) -> Spot {
+        Spot { segment: self.number, offset: self.offset, bytes, before }
     }
 
     /// Whether a frame of this size fits behind what is there.

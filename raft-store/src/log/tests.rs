@@ -4,6 +4,7 @@
 //! The sequences are random; the list is written here and shares no code with any backend.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -85,6 +86,20 @@ impl Model {
         }
     }
 
+    /// Around the newest half, which begins and ends in the middle of what was written together.
+    fn some_range(&self) -> Range<u64> {
+        let (next, length) = (self.next_index(), self.records.len() as u64);
+        next - length.div_ceil(2)..next.saturating_sub(length / 5) + 1
+    }
+
+    fn range(&self, indexes: Range<u64>) -> Vec<Record> {
+        if indexes.is_empty() {
+            return Vec::new();
+        }
+        let records = self.records.range(indexes);
+        records.map(|(index, bytes)| Record { index: *index, bytes: bytes.clone() }).collect()
+    }
+
     fn expected(&self) -> Recovered {
         let records = self.records.iter();
         Recovered {
@@ -119,10 +134,15 @@ fn holds<Home>(
         prop_assert_eq!(backend.load()?, Recovered::default());
         for step in steps.iter().chain([&Step::Reopen]) {
             match model.take(step) {
-                Some(op) => backend.commit(vec![op])?,
+                Some(op) => {
+                    backend.commit(vec![op])?;
+                    let range = model.some_range();
+                    prop_assert_eq!(backend.read(range.clone())?, model.range(range));
+                }
                 None => {
                     backend = open(&mut home, Some(backend));
                     prop_assert_eq!(backend.load()?, model.expected());
+                    prop_assert_eq!(backend.read(0..u64::MAX)?, model.expected().records);
                 }
             }
         }

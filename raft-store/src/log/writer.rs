@@ -4,14 +4,15 @@
 //! state is unknown, and the store has to be opened again.
 
 use std::io;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{LogBackend, Op, join};
+use super::{LogBackend, Op, Record, join};
 use crate::alarm::Alarm;
 
 /// Told when a commit is durable, or that it may not be.
@@ -30,9 +31,9 @@ const GROUP_MAX: usize = 4096;
 /// What an alarm calls it.
 const PART: &str = "the log";
 
-struct Request {
-    build: Build,
-    done: Done,
+enum Request {
+    Commit { build: Build, done: Done },
+    Read { indexes: Range<u64>, done: oneshot::Sender<io::Result<Vec<Record>>> },
 }
 
 /// Where commits are sent. Its queue is bounded by the proposals in flight, which the store bounds.
@@ -79,17 +80,27 @@ impl Writer {
 
     /// Queues operations. Commits happen in the order of submission.
     pub(crate) fn submit(&self, build: impl FnOnce() -> Vec<Op> + Send + 'static, done: Done) {
-        let request = Request { build: Box::new(build), done };
+        self.send(Request::Commit { build: Box::new(build), done });
+    }
+
+    /// The records of a range as they are after everything that was submitted before.
+    pub(crate) async fn read(&self, indexes: Range<u64>) -> io::Result<Vec<Record>> {
+        let (done, records) = oneshot::channel();
+        self.send(Request::Read { indexes, done });
+        records.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    fn send(&self, request: Request) {
         match self {
-            Self::Nowhere => (request.done)(Ok(())),
-            Self::Inline(owner) => lock(owner).commit(vec![request]),
+            Self::Nowhere => request.pass(),
+            Self::Inline(owner) => lock(owner).serve(vec![request]),
             Self::Thread(thread) => {
                 let unsent = match &*lock(thread) {
                     Some(thread) => thread.sender.send(request).err().map(|unsent| unsent.0),
                     None => Some(request),
                 };
                 if let Some(request) = unsent {
-                    refuse(request);
+                    request.refuse();
                 }
             }
             Self::Task(task) => {
@@ -98,7 +109,7 @@ impl Writer {
                     None => Some(request),
                 };
                 if let Some(request) = unsent {
-                    refuse(request);
+                    request.refuse();
                 }
             }
         }
@@ -147,8 +158,30 @@ impl Drop for Writer {
     }
 }
 
-fn refuse(request: Request) {
-    (request.done)(Err(io::Error::other("the log is closed")));
+impl Request {
+    /// As a log that is nowhere answers.
+    fn pass(self) {
+        match self {
+            Self::Commit { done, .. } => done(Ok(())),
+            Self::Read { done, .. } => answer(done, Ok(Vec::new())),
+        }
+    }
+
+    fn refuse(self) {
+        match self {
+            Self::Commit { done, .. } => done(Err(closed())),
+            Self::Read { done, .. } => answer(done, Err(closed())),
+        }
+    }
+}
+
+fn answer(done: oneshot::Sender<io::Result<Vec<Record>>>, records: io::Result<Vec<Record>>) {
+    // Nobody waits when Raft shuts down in between.
+    let _ = done.send(records);
+}
+
+fn closed() -> io::Error {
+    io::Error::other("the log is closed")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -160,7 +193,7 @@ fn run(mut owner: Owner, requests: &Receiver<Request>, alarm: &Alarm) {
     while let Ok(first) = requests.recv() {
         let mut group = vec![first];
         group.extend(requests.try_iter().take(GROUP_MAX - 1));
-        owner.commit(group);
+        owner.serve(group);
     }
 }
 
@@ -170,31 +203,40 @@ async fn run_paused(mut owner: Owner, mut requests: mpsc::UnboundedReceiver<Requ
     let mut group = Vec::new();
     while requests.recv_many(&mut group, GROUP_MAX).await > 0 {
         tokio::time::sleep(owner.backend.pause().unwrap_or(Duration::ZERO)).await;
-        owner.commit(std::mem::take(&mut group));
+        owner.serve(std::mem::take(&mut group));
     }
 }
 
 impl Owner {
-    fn commit(&mut self, group: Vec<Request>) {
+    fn serve(&mut self, group: Vec<Request>) {
         let mut ops = Vec::new();
         let mut waiting = Vec::new();
         let mut bytes = 0;
         for request in group {
-            let built = (request.build)();
-            bytes += built.iter().map(size).sum::<usize>();
-            built.into_iter().for_each(|op| join(&mut ops, op));
-            waiting.push(request.done);
-            if bytes >= GROUP_BYTES_MAX {
-                self.finish(std::mem::take(&mut ops), std::mem::take(&mut waiting));
-                bytes = 0;
+            match request {
+                Request::Commit { build, done } => {
+                    let built = build();
+                    bytes += built.iter().map(size).sum::<usize>();
+                    built.into_iter().for_each(|op| join(&mut ops, op));
+                    waiting.push(done);
+                    if bytes >= GROUP_BYTES_MAX {
+                        self.finish(std::mem::take(&mut ops), std::mem::take(&mut waiting));
+                        bytes = 0;
+                    }
+                }
+                Request::Read { indexes, done } => {
+                    self.finish(std::mem::take(&mut ops), std::mem::take(&mut waiting));
+                    answer(done, self.backend.read(indexes));
+                }
             }
         }
-        if !waiting.is_empty() {
-            self.finish(ops, waiting);
-        }
+        self.finish(ops, waiting);
     }
 
     fn finish(&mut self, ops: Vec<Op>, waiting: Vec<Done>) {
+        if waiting.is_empty() {
+            return;
+        }
         let result = match self.failed {
             Some(kind) => Err(kind),
             None => self.backend.commit(ops).map_err(|error| {

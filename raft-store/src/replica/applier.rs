@@ -10,6 +10,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder as _};
 
 use super::ledger::Mark;
+use super::log_store::LogStore;
 use super::snapshot::{Builder, Contents, Image, Snapshot, Snapshots};
 use super::soundness::Soundness;
 use super::types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
@@ -33,6 +34,8 @@ pub(crate) struct Core {
 /// Applies to the state. The lock is free but while an engine that has failed is being replaced.
 pub(crate) struct Applier {
     core: Arc<Mutex<Core>>,
+    /// Told what it no longer has to keep at hand.
+    log: LogStore,
     snapshots: Snapshots,
     alarm: Alarm,
 }
@@ -108,8 +111,8 @@ impl Core {
 }
 
 impl Applier {
-    pub(crate) fn new(core: Arc<Mutex<Core>>, snapshots: Snapshots, alarm: Alarm) -> Self {
-        Self { core, snapshots, alarm }
+    pub(crate) fn new(core: Arc<Mutex<Core>>, log: LogStore, snapshots: Snapshots, alarm: Alarm) -> Self {
+        Self { core, log, snapshots, alarm }
     }
 
     /// The last entry in the state.
@@ -148,7 +151,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         let mut batches = entries.ready_chunks(BATCH_MAX);
         while let Some(batch) = batches.next().await {
             let mut responders = Vec::with_capacity(batch.len());
-            {
+            let applied = {
                 let mut core = self.core();
                 for item in batch {
                     let (entry, responder) = item?;
@@ -156,6 +159,10 @@ impl RaftStateMachine<TypeConfig> for Applier {
                     responders.extend(responder);
                 }
                 core.publish();
+                core.last_applied
+            };
+            if let Some(applied) = applied {
+                self.log.applied(applied.index());
             }
             responders.into_iter().for_each(|responder| responder.send(()));
         }

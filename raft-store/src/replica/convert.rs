@@ -13,6 +13,7 @@ use proto::FORMAT_VERSION;
 use proto::store as wire;
 
 use super::types::{Entry, LogId, Membership, Peer, Proposal, StoredMembership, TypeConfig, Vote};
+use crate::log::Record;
 
 type LeaderId = openraft::type_config::alias::LeaderIdOf<TypeConfig>;
 
@@ -96,6 +97,15 @@ pub(super) fn entry(entry: &Entry) -> wire::LogEntry {
         EntryPayload::Membership(changed) => Payload::Membership(membership(changed)),
     };
     wire::LogEntry { position: Some(position(&entry.log_id())), payload: Some(payload) }
+}
+
+/// Reads an entry where it is stored.
+pub(super) fn read_log_record(stored: Record) -> io::Result<Entry> {
+    let entry = read_entry(read_record(stored.bytes)?)?;
+    if entry.log_id.index() != stored.index {
+        return Err(damaged("a log entry in another's place"));
+    }
+    Ok(entry)
 }
 
 pub(super) fn read_entry(message: wire::LogEntry) -> io::Result<Entry> {

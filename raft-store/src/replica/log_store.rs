@@ -1,12 +1,11 @@
 //! openraft's log over a [`LogBackend`]: the tail in memory, the truth on disk.
 //!
-//! Reads come from memory; the disk is read once, at start. An append is readable at once and durable
-//! when its callback says so.
+//! An append is readable at once and durable when its callback says so. What is applied is read again only by a member
+//! that is late, so of that no more is kept in memory than a bound says; the rest is read from disk.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -14,9 +13,10 @@ use openraft::{OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
 use super::convert;
+use super::tail::Tail;
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::alarm::Alarm;
-use crate::log::{LogBackend, Op, Record, Recovered, Writer};
+use crate::log::{LogBackend, Op, Record, Writer};
 
 /// The log. Clones share it.
 #[derive(Clone)]
@@ -27,30 +27,26 @@ pub(crate) struct LogStore {
 struct Shared {
     tail: Mutex<Tail>,
     writer: Writer,
-}
-
-#[derive(Default)]
-struct Tail {
-    vote: Option<Vote>,
-    /// Saved along with the next commit. Of its own it is not worth a sync: a voter that restarts waits
-    /// for a leader's commit index before it answers.
-    committed: Option<LogId>,
-    purged: Option<LogId>,
-    entries: VecDeque<(Entry, usize)>,
-    bytes: usize,
+    /// Bytes of applied entries that stay in memory.
+    held_bytes_max: usize,
 }
 
 impl LogStore {
     /// An empty log that is gone with the process.
     pub(crate) fn in_memory() -> Self {
-        Self { shared: Arc::new(Shared { tail: Mutex::default(), writer: Writer::Nowhere }) }
+        let (tail, writer, held_bytes_max) = (Mutex::default(), Writer::Nowhere, usize::MAX);
+        Self { shared: Arc::new(Shared { tail, writer, held_bytes_max }) }
     }
 
     /// Loads what a backend holds and starts writing to it.
-    pub(crate) fn open(mut backend: Box<dyn LogBackend>, alarm: Alarm) -> io::Result<Self> {
-        let tail = Tail::recovered(backend.load()?)?;
+    pub(crate) fn open(
+        mut backend: Box<dyn LogBackend>,
+        held_bytes_max: usize,
+        alarm: Alarm,
+    ) -> io::Result<Self> {
+        let tail = Mutex::new(Tail::recovered(backend.load()?)?);
         let writer = Writer::start(backend, alarm)?;
-        Ok(Self { shared: Arc::new(Shared { tail: Mutex::new(tail), writer }) })
+        Ok(Self { shared: Arc::new(Shared { tail, writer, held_bytes_max }) })
     }
 
     /// Waits for the disk and closes the backend.
@@ -60,13 +56,12 @@ impl LogStore {
 
     /// Bytes of the log since the last purge.
     pub(crate) fn bytes(&self) -> usize {
-        self.tail().bytes
+        self.tail().bytes()
     }
 
     /// The last entry, or what was purged if there is none.
     pub(super) fn last(&self) -> Option<LogId> {
-        let tail = self.tail();
-        tail.entries.back().map(|(entry, _)| entry.log_id).or(tail.purged)
+        self.tail().last()
     }
 
     /// The last entry that is gone.
@@ -76,14 +71,14 @@ impl LogStore {
 
     /// Index through which to purge so that at most this many bytes and entries remain.
     pub(crate) fn purge_point(&self, bytes_max: usize, entries_max: usize) -> Option<u64> {
-        let tail = self.tail();
-        let mut bytes = 0;
-        let kept = tail.entries.iter().rev().take(entries_max).take_while(|(_, size)| {
-            bytes += size;
-            bytes <= bytes_max
-        });
-        let gone = tail.entries.len() - kept.count();
-        tail.entries.get(gone.checked_sub(1)?).map(|(entry, _)| entry.log_id.index())
+        self.tail().purge_point(bytes_max, entries_max)
+    }
+
+    /// Lets go of what is applied, as far as it is more than stays in memory.
+    pub(super) fn applied(&self, through: u64) {
+        let gone = self.tail().release(through, self.shared.held_bytes_max);
+        // Outside of the lock.
+        drop(gone);
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -107,7 +102,19 @@ impl RaftLogReader<TypeConfig> for LogStore {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        Ok(self.tail().range(&range))
+        let (older, entries) = self.tail().range(&range);
+        if older.is_empty() {
+            return Ok(entries);
+        }
+        let records = self.shared.writer.read(older.clone()).await?;
+        // What was purged meanwhile is not there, as if it had been asked for later.
+        let first = older.start.max(self.tail().first());
+        let found = records.into_iter().filter(|record| record.index >= first).map(convert::read_log_record);
+        let found = found.collect::<io::Result<Vec<Entry>>>()?;
+        if found.len() as u64 != older.end.saturating_sub(first) {
+            return Err(convert::damaged("an entry of the log is not where it was written"));
+        }
+        Ok(found.into_iter().chain(entries).collect())
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -120,8 +127,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let tail = self.tail();
-        let last = tail.entries.back().map(|(entry, _)| entry.log_id).or(tail.purged);
-        Ok(LogState { last_purged_log_id: tail.purged, last_log_id: last })
+        Ok(LogState { last_purged_log_id: tail.purged, last_log_id: tail.last() })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -178,78 +184,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 }
 
-impl Tail {
-    fn recovered(recovered: Recovered) -> io::Result<Self> {
-        let mut tail = Self {
-            vote: recovered.vote.map(convert::read_record).transpose()?.map(convert::read_vote),
-            committed: recovered.committed.map(convert::read_record).transpose()?.map(convert::read_position),
-            purged: recovered.purged.map(convert::read_record).transpose()?.map(convert::read_position),
-            ..Self::default()
-        };
-        for record in recovered.records {
-            let entry = convert::read_entry(convert::read_record(record.bytes)?)?;
-            if entry.log_id.index() != record.index {
-                return Err(convert::damaged("a log entry in another's place"));
-            }
-            tail.push(entry);
-        }
-        Ok(tail)
-    }
-
-    fn push(&mut self, entry: Entry) {
-        if let Some((last, _)) = self.entries.back() {
-            assert_eq!(entry.log_id.index(), last.log_id.index() + 1, "the log has a gap");
-        }
-        let size = cost(&entry);
-        self.bytes += size;
-        self.entries.push_back((entry, size));
-    }
-
-    fn range(&self, range: &impl RangeBounds<u64>) -> Vec<Entry> {
-        let Some((first, _)) = self.entries.front() else { return Vec::new() };
-        let first = first.log_id.index();
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(start) => start + 1,
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(end) => end + 1,
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => u64::MAX,
-        };
-        let length = self.entries.len() as u64;
-        let from = start.saturating_sub(first).min(length);
-        let until = end.saturating_sub(first).clamp(from, length);
-        let index = |position: u64| usize::try_from(position).expect("an index into memory");
-        self.entries.range(index(from)..index(until)).map(|(entry, _)| entry.clone()).collect()
-    }
-
-    fn truncate(&mut self, from: u64) {
-        while self.entries.back().is_some_and(|(last, _)| last.log_id.index() >= from) {
-            self.bytes -= self.entries.pop_back().map_or(0, |(_, size)| size);
-        }
-    }
-
-    fn purge(&mut self, through: LogId) {
-        while self.entries.front().is_some_and(|(first, _)| first.log_id.index() <= through.index()) {
-            self.bytes -= self.entries.pop_front().map_or(0, |(_, size)| size);
-        }
-        self.purged = self.purged.max(Some(through));
-    }
-}
-
 fn record(entry: &Entry) -> Record {
     Record { index: entry.log_id.index(), bytes: convert::record(&convert::entry(entry)) }
-}
-
-/// What an entry adds to the log, without encoding it.
-fn cost(entry: &Entry) -> usize {
-    /// Position, checksum and key of an entry.
-    const OVERHEAD: usize = 64;
-    let payload = match &entry.payload {
-        openraft::EntryPayload::Normal(proposal) => crate::proposal::cost(&proposal.0),
-        openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
-    };
-    payload + OVERHEAD
 }

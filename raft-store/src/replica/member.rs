@@ -65,6 +65,8 @@ pub(super) struct Lasting {
     /// What followers have sent.
     pub(super) arrivals: Arc<Mutex<Arrivals>>,
     pub(super) soundness: Arc<Soundness>,
+    /// Bytes of applied entries that its log keeps in memory.
+    pub(super) log_held_bytes_max: usize,
     pub(super) alarm: Alarm,
 }
 
@@ -93,8 +95,9 @@ impl Member {
         seed: u64,
     ) -> Result<Self, OpenError> {
         let Medium { backend, snapshots } = medium;
-        let log = open_log(backend, &lasting.alarm).await?;
-        let applier = Applier::new(lasting.core.clone(), snapshots.clone(), lasting.alarm.clone());
+        let log = open_log(backend, &lasting).await?;
+        let (core, alarm) = (lasting.core.clone(), lasting.alarm.clone());
+        let applier = Applier::new(core, log.clone(), snapshots.clone(), alarm);
         if applier.last_applied() > log.last() {
             // Others committed what the failed disk did not take. The engine is about to cut the log behind what
             // is applied, and that has to be on disk then: else a power cut leaves neither.
@@ -417,13 +420,13 @@ impl Member {
     }
 }
 
-async fn open_log(backend: Option<Box<dyn LogBackend>>, alarm: &Alarm) -> Result<LogStore, OpenError> {
+async fn open_log(backend: Option<Box<dyn LogBackend>>, lasting: &Lasting) -> Result<LogStore, OpenError> {
     let Some(backend) = backend else { return Ok(LogStore::in_memory()) };
-    let alarm = alarm.clone();
+    let (held, alarm) = (lasting.log_held_bytes_max, lasting.alarm.clone());
     let opened = if backend.is_inline() {
-        LogStore::open(backend, alarm)
+        LogStore::open(backend, held, alarm)
     } else {
-        let opening = tokio::task::spawn_blocking(move || LogStore::open(backend, alarm));
+        let opening = tokio::task::spawn_blocking(move || LogStore::open(backend, held, alarm));
         opening.await.expect("loading does not panic and is not aborted")
     };
     opened.map_err(|error| match error.kind() {

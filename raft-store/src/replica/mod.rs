@@ -17,6 +17,7 @@ mod reinstall;
 mod snapshot;
 mod soundness;
 mod supervisor;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod types;

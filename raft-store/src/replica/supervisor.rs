@@ -74,6 +74,7 @@ struct Start {
     core: Arc<Mutex<Core>>,
     arrivals: Arc<Mutex<Arrivals>>,
     soundness: Arc<Soundness>,
+    log_held_bytes_max: usize,
     alarm: Alarm,
     seams: Seams,
     /// Whether this member leads and finds its members half changed.
@@ -92,6 +93,7 @@ impl Replica {
         opener: Opener,
         id: MemberId,
         peering: Option<Arc<Peering>>,
+        log_held_bytes_max: usize,
         seams: &Seams,
         alarm: Alarm,
     ) -> Result<(Self, Chores, Arc<Shared>), OpenError> {
@@ -101,8 +103,18 @@ impl Replica {
         let (core, arrivals) = (Core::new(machine, soundness.clone()), Arc::default());
         let seams = seams.clone();
         let half_changed = watch::Sender::new(false);
-        let start = Start { opener, id, peering, core, arrivals, soundness, alarm, seams, half_changed };
-        let start = Arc::new(start);
+        let start = Arc::new(Start {
+            opener,
+            id,
+            peering,
+            core,
+            arrivals,
+            soundness,
+            log_held_bytes_max,
+            alarm,
+            seams,
+            half_changed,
+        });
         let running = Arc::new(ArcSwap::from_pointee(start.member().await?));
         let ((forwarder, walk), (gate, keeper)) =
             (Forwarder::new(start.seams.random.next()), ReadGate::new());
@@ -401,6 +413,7 @@ impl Start {
             core: self.core.clone(),
             arrivals: self.arrivals.clone(),
             soundness: self.soundness.clone(),
+            log_held_bytes_max: self.log_held_bytes_max,
             alarm: self.alarm.clone(),
         };
         Member::start(medium, self.id, peers, lasting, seed).await

@@ -1,12 +1,13 @@
 //! Durable before visible: what was acknowledged, read or watched is there after any crash.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use mvcc::{Interest, Revision};
 
 use super::fixture::{Computer, applied, content, create, delete, key, put, text};
-use crate::log::{Fault, FaultyBackend, LogBackend, LogStats, Op, Recovered};
+use crate::log::{Fault, FaultyBackend, LogBackend, LogStats, Op, Record, Recovered};
 use crate::{Medium, Options, ProposeError, Seams, Store};
 
 const WRITES: usize = 100;
@@ -118,6 +119,10 @@ impl LogBackend for Slow {
 
     fn load(&mut self) -> io::Result<Recovered> {
         self.0.load()
+    }
+
+    fn read(&mut self, indexes: Range<u64>) -> io::Result<Vec<Record>> {
+        self.0.read(indexes)
     }
 
     fn stats(&self) -> LogStats {

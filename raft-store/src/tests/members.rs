@@ -110,6 +110,25 @@ async fn a_watch_goes_on_at_another_member_without_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_was_away_is_sent_what_is_no_longer_in_memory() {
+    let mut trio = Trio::new().await;
+    let leader = trio.leader(&[0, 1, 2]).await;
+    let away = (leader + 1) % 3;
+    let id = MemberId(away as u64 + 1);
+    trio.wires.kill(&trio.stores[away], id).await;
+    for round in 0..50 {
+        applied(&trio.stores[leader], put(&format!("c{round}"), "v")).await;
+    }
+    assert_eq!(trio.computers[leader].disk.reads(), 0, "who keeps up is sent what is in memory");
+
+    trio.stores[away] = trio.wires.boot(&trio.computers[away], id.0, Begin::Join).await;
+
+    assert_eq!(read(&trio.stores[away], "c49").await.as_deref(), Some("v"));
+    assert_eq!(trio.stores[away].hash(), trio.stores[leader].hash());
+    assert!(trio.computers[leader].disk.reads() > 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_member_that_was_away_gets_a_snapshot() {
     let mut trio = Trio::new().await;
     let leader = trio.leader(&[0, 1, 2]).await;

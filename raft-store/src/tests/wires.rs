@@ -159,7 +159,8 @@ impl Wires {
             data_dir: None,
             member: MemberId(member),
             peering: Some(peering),
-            limits: Limits::default(),
+            // A few entries.
+            limits: Limits { log_held_bytes_max: 2000, ..Limits::default() },
         };
         let store = Store::open_on(medium, options, Seams::seeded(member)).await.expect("a readable disk");
         self.stores.lock().expect("not poisoned").insert(member, store.clone());

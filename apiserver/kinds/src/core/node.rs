@@ -147,8 +147,8 @@ fn mirror_pod_cidr(obj: &mut Value) {
     let single = str_at(obj, "spec.podCIDR").to_owned();
     let first = strings_at(obj, "spec.podCIDRs").first().map(|cidr| (*cidr).to_owned());
     match first {
-        Some(first) if single.is_empty() => set(obj, "spec.podCIDR", first),
         Some(first) if first == single => {}
+        Some(first) if single.is_empty() => set(obj, "spec.podCIDR", first),
         _ if single.is_empty() => {}
         _ => set(obj, "spec.podCIDRs", json!([single])),
     }

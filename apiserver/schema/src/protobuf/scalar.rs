@@ -96,6 +96,10 @@ fn time(bytes: &[u8], micro: bool, message: &'static str) -> Result<Option<Tree>
     let timestamp = Timestamp::new(seconds, nanoseconds)
         .map_err(|_| ProtobufError::Malformed { message })?
         .to_zoned(TimeZone::UTC);
+    // No text says these: what was read could not be written again.
+    if timestamp.year() < 0 {
+        return Err(ProtobufError::Malformed { message });
+    }
     let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
     Ok(Some(Tree::String(timestamp.strftime(format).to_string())))
 }

@@ -179,8 +179,8 @@ fn status_addresses(pod: &mut Value) {
     let first = list_at(pod, "status.podIPs").first().map(|entry| str_at(entry, "ip").to_owned());
     match first {
         _ if at(pod, "status").is_none() => {}
-        Some(first) if single.is_empty() => set(pod, "status.podIP", first),
         Some(first) if first == single => {}
+        Some(first) if single.is_empty() => set(pod, "status.podIP", first),
         _ if single.is_empty() => {}
         _ => set(pod, "status.podIPs", json!([{"ip": single}])),
     }
