@@ -18,6 +18,9 @@ use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::alarm::Alarm;
 use crate::log::{LogBackend, Op, Record, Writer};
 
+/// Entries that are read at once for another member, one at least: when it is late they come from disk.
+const SENT_BYTES_MAX: usize = 8 << 20;
+
 /// The log. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
@@ -115,6 +118,11 @@ impl RaftLogReader<TypeConfig> for LogStore {
             return Err(convert::damaged("an entry of the log is not where it was written"));
         }
         Ok(found.into_iter().chain(entries).collect())
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        let end = self.tail().limited(start..end, SENT_BYTES_MAX);
+        self.try_get_log_entries(start..end).await
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

@@ -88,6 +88,18 @@ impl Tail {
         (start..end.min(held).max(start), entries)
     }
 
+    /// The end of a range, or an earlier one, so that its entries weigh no more than this, or are one.
+    pub(super) fn limited(&self, indexes: Range<u64>, bytes_max: usize) -> u64 {
+        let start = indexes.start.clamp(self.first, self.end());
+        let mut bytes = 0;
+        let fitting = self.weights.range(place(start - self.first)..).take_while(|weight| {
+            bytes += **weight as usize;
+            bytes <= bytes_max
+        });
+        let most = place(indexes.end.saturating_sub(start));
+        indexes.end.min(start + fitting.take(most).count().max(1) as u64)
+    }
+
     /// Index through which to purge so that at most this many bytes and entries remain.
     pub(super) fn purge_point(&self, bytes_max: usize, entries_max: usize) -> Option<u64> {
         let mut bytes = 0;
@@ -160,4 +172,30 @@ fn weight(entry: &Entry) -> u32 {
         openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
     };
     u32::try_from(payload + OVERHEAD).expect("a transaction is far below 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+    use openraft::entry::RaftEntry as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sent_at_once_is_bounded() {
+        let mut tail = Tail::default();
+        let at = |index| convert::read_position(proto::store::LogPosition { term: 1, leader: 0, index });
+        for index in 0..20 {
+            tail.push(Entry::new(at(index), EntryPayload::Blank));
+        }
+        let three = 3 * tail.bytes() / 20;
+        assert_eq!(tail.limited(0..10, three), 3);
+        assert_eq!(tail.limited(0..2, three), 2);
+        assert_eq!(tail.limited(18..25, three), 20);
+        assert_eq!(tail.limited(5..10, 0), 6);
+        tail.release(15, 0);
+        tail.purge(at(7));
+        assert_eq!(tail.limited(5..20, three), 11);
+        assert_eq!(tail.limited(12..20, three), 15);
+    }
 }
