@@ -5,12 +5,9 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-
-use bytes::Bytes;
 
 use crate::log::{DiskLog, LogBackend};
-use crate::replica::Snapshots;
+use crate::replica::{Shelf, Snapshots};
 
 /// Where a store lives.
 pub struct Medium {
@@ -19,9 +16,10 @@ pub struct Medium {
     pub(crate) snapshots: Snapshots,
 }
 
-/// A place for snapshots in memory that outlives the store, for tests and the simulator.
+/// A place for snapshots in memory that outlives the store, for tests and the simulator. A store that another one has
+/// replaced on it writes there no more.
 #[derive(Debug, Clone, Default)]
-pub struct SnapshotShelf(Arc<Mutex<Option<Bytes>>>);
+pub struct SnapshotShelf(Shelf);
 
 impl Medium {
     /// `raft/` and `snapshots/` in a directory, readable by nobody else.
@@ -41,7 +39,7 @@ impl Medium {
 
     /// A backend of the caller's, with snapshots on a shelf.
     pub fn new(backend: Box<dyn LogBackend>, shelf: &SnapshotShelf) -> Self {
-        Self { backend: Some(backend), snapshots: Snapshots::Memory(shelf.0.clone()) }
+        Self { backend: Some(backend), snapshots: Snapshots::Memory(shelf.0.open()) }
     }
 }
 

@@ -25,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::convert::{self, damaged};
 use super::incoming::Spooled;
+use super::shelf::Shelf;
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use super::verifier::Verifier;
 use crate::alarm::Alarm;
@@ -42,8 +43,8 @@ pub(super) const CHECKSUM: usize = 32;
 pub(crate) enum Snapshots {
     /// In a directory.
     Dir(PathBuf),
-    /// In memory, as long as somebody holds a clone.
-    Memory(Arc<Mutex<Option<Bytes>>>),
+    /// In memory, as long as somebody holds the shelf.
+    Memory(Shelf),
     /// Nowhere: the state of that moment is kept as it is. It shares what has not changed since.
     Frozen(Arc<Mutex<Option<Box<Contents>>>>),
 }
@@ -197,7 +198,7 @@ impl Snapshots {
     pub(crate) fn reset(&self, image: &Image, contents: &Contents) -> io::Result<()> {
         match self {
             Self::Frozen(current) => *lock(current) = None,
-            Self::Memory(current) => *lock(current) = None,
+            Self::Memory(shelf) => shelf.replace(|_| Ok(None))?,
             Self::Dir(dir) => {
                 let Image::File(kept) = self.adopt_file(dir, image, contents)? else {
                     unreachable!("a directory holds files")
@@ -235,15 +236,15 @@ impl Snapshots {
     ) -> io::Result<Image> {
         match self {
             Self::Frozen(_) => unreachable!("a frozen state is never written"),
-            Self::Memory(current) => {
+            Self::Memory(shelf) => {
                 let mut bytes = Vec::new();
                 write(&mut bytes)?;
                 let bytes = Bytes::from(bytes);
-                let mut current = lock(current);
-                let before = current.clone().map(|bytes| Image::Memory(bytes).meta()).transpose()?;
-                if before.is_none_or(|before| before.last_log_id <= last_applied) {
-                    *current = Some(bytes.clone());
-                }
+                shelf.replace(|kept| {
+                    let before = kept.clone().map(|bytes| Image::Memory(bytes).meta()).transpose()?;
+                    let is_newer = before.is_none_or(|before| before.last_log_id <= last_applied);
+                    Ok(if is_newer { Some(bytes.clone()) } else { kept })
+                })?;
                 Ok(Image::Memory(bytes))
             }
             Self::Dir(dir) => {
@@ -263,7 +264,7 @@ impl Snapshots {
     fn newest(&self) -> io::Result<Option<Image>> {
         match self {
             Self::Frozen(current) => Ok(lock(current).clone().map(Image::Frozen)),
-            Self::Memory(current) => Ok(lock(current).clone().map(Image::Memory)),
+            Self::Memory(shelf) => Ok(shelf.snapshot().map(Image::Memory)),
             // The name begins with the log index, so the greatest is the newest.
             Self::Dir(dir) => Ok(files(dir)?.into_iter().max().map(Image::File)),
         }

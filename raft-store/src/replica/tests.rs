@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::applier::Core;
+use super::shelf::Shelf;
 use super::snapshot::Contents;
 use super::soundness::Soundness;
 use super::types::{Entry, LogId, Runtime, StoredMembership, TypeConfig};
@@ -158,7 +159,7 @@ fn an_older_snapshot_that_comes_late_replaces_nothing() {
     let dir = tempfile::tempdir().expect("a writable temporary directory");
     let places = [
         Snapshots::nowhere(),
-        Snapshots::Memory(Arc::default()),
+        Snapshots::Memory(Shelf::default()),
         Snapshots::in_dir(dir.path()).expect("a writable directory"),
     ];
     for snapshots in places {

@@ -119,9 +119,10 @@ pub fn apply(data: &[u8]) {
         in_form(kind.schema, applied.object.clone());
         let before = applied.object.clone();
         live = completed(kind, applied);
-        // An empty text that is part of an element's key is left out of the object, or becomes a default: the element is
-        // another one then, upstream too. So it is when defaults contradict what was applied, as for a node's podCIDRs.
-        if has_empty_text(&config) || !is_within(&before, &live) {
+        // An empty text or a null that is part of an element's key is left out of the object, or becomes a default: the
+        // element is another one then, upstream too. So it is when defaults contradict what was applied, as for a node's
+        // podCIDRs.
+        if has_empty_key(&config) || !is_within(&before, &live) {
             continue;
         }
         // An empty list of items with keys is nobody's: the next to apply finds an object from before all applies.
@@ -157,10 +158,11 @@ fn is_within(a: &Tree, b: &Tree) -> bool {
     }
 }
 
-fn has_empty_text(tree: &Tree) -> bool {
+fn has_empty_key(tree: &Tree) -> bool {
+    let has_null = |item: &Tree| item.as_object().is_some_and(|item| item.values().any(Tree::is_null));
     match tree {
-        Tree::Object(object) => object.values().any(has_empty_text),
-        Tree::Array(items) => items.iter().any(has_empty_text),
+        Tree::Object(object) => object.values().any(has_empty_key),
+        Tree::Array(items) => items.iter().any(|item| has_empty_key(item) || has_null(item)),
         other => other.as_str() == Some(""),
     }
 }

@@ -11,6 +11,7 @@ use super::encode::{begin, end};
 use super::message::Type;
 use super::text::{Cursor, NotJson};
 use super::wire::{Reader, Value, put_bytes, put_number};
+use crate::time;
 
 /// The JSON of a scalar's wire value; `None` when the value stands for nothing (a time that was never set).
 pub(super) fn decode(
@@ -93,15 +94,12 @@ fn time(bytes: &[u8], micro: bool, message: &'static str) -> Result<Option<Tree>
             _ => {}
         }
     }
-    let timestamp = Timestamp::new(seconds, nanoseconds)
-        .map_err(|_| ProtobufError::Malformed { message })?
-        .to_zoned(TimeZone::UTC);
+    let timestamp = Timestamp::new(seconds, nanoseconds).map_err(|_| ProtobufError::Malformed { message })?;
     // No text says these: what was read could not be written again.
-    if timestamp.year() < 0 {
+    if timestamp.to_zoned(TimeZone::UTC).year() < 0 {
         return Err(ProtobufError::Malformed { message });
     }
-    let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
-    Ok(Some(Tree::String(timestamp.strftime(format).to_string())))
+    Ok(Some(Tree::String(if micro { time::format_micro(timestamp) } else { time::format(timestamp) })))
 }
 
 /// Writes one scalar as field `number`; a value of another form than the type's is passed over.
@@ -168,8 +166,10 @@ fn put_time(out: &mut Vec<u8>, number: u32, text: &[u8]) {
     let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse::<Timestamp>().ok());
     if let Some(timestamp) = parsed {
         let start = begin(out, number);
-        put_number(out, 1, timestamp.as_second() as u64);
-        put_number(out, 2, u64::from(timestamp.subsec_nanosecond().unsigned_abs()));
+        // Whole seconds before it, and what has passed since, as Go tells a time before 1970.
+        let nanoseconds = timestamp.as_nanosecond();
+        put_number(out, 1, nanoseconds.div_euclid(1_000_000_000) as u64);
+        put_number(out, 2, nanoseconds.rem_euclid(1_000_000_000) as u64);
         end(out, start);
     }
 }
