@@ -18,7 +18,8 @@ use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::alarm::Alarm;
 use crate::log::{LogBackend, Op, Record, Writer};
 
-/// Entries that are read at once for another member, one at least: when it is late they come from disk.
+/// Entries that are sent to another member at once, one at least: when it is late they come from disk. With the largest
+/// entry this is below what a message may hold.
 const SENT_BYTES_MAX: usize = 8 << 20;
 
 /// The log. Clones share it.
@@ -181,7 +182,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |last| last.index() + 1);
-        self.tail().truncate(from);
+        self.tail().truncate_after(last);
         self.commit(move || vec![Op::Truncate { from }]).await
     }
 

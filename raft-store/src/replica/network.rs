@@ -12,18 +12,14 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use prost::Message as _;
 use proto::peer as wire;
 
 use super::convert;
 use super::snapshot::{Image, Snapshot};
 use super::soundness::Soundness;
-use super::types::{Entry, Peer, TypeConfig, Vote};
+use super::types::{Peer, TypeConfig, Vote};
 use crate::peers::{Begin, PeerReply, PeerRequest, Peering, SnapshotBody, Unreached};
 use crate::store::MemberId;
-
-/// Entries in one request. Twice the largest object fits, so that any entry does.
-const APPEND_BYTES_MAX: usize = 32 << 20;
 
 /// A reply waits for the follower's disk.
 const APPEND_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -136,9 +132,8 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let entries = head(&rpc.entries, APPEND_BYTES_MAX);
-        // What does not fit is sent again: the reply says how far this one went.
-        let cut = (entries.len() < rpc.entries.len()).then(|| rpc.entries[entries.len() - 1].log_id);
+        // No more than a message holds, see `limited_get_log_entries`.
+        let entries: Vec<_> = rpc.entries.iter().map(convert::entry).collect();
         // Under load too there are heartbeats, and the others are spared.
         let agreed = if entries.is_empty() { self.soundness.agreed() } else { None };
         let message = wire::AppendRequest {
@@ -154,9 +149,6 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             Ok(PeerReply::Append(wire::AppendReply { reply: Some(reply), marks })) => {
                 self.soundness.hear_of(self.member.0, &marks);
                 Ok(match reply {
-                    wire::append_reply::Reply::Success(_) if cut.is_some() => {
-                        AppendEntriesResponse::PartialSuccess(cut)
-                    }
                     wire::append_reply::Reply::Success(_) => AppendEntriesResponse::Success,
                     wire::append_reply::Reply::Partial(last) => {
                         AppendEntriesResponse::PartialSuccess(Some(convert::read_position(last)))
@@ -238,15 +230,4 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             Err(error) => Err(self.unreachable(error).into()),
         }
     }
-}
-
-/// As many entries as fit, one at least.
-fn head(entries: &[Entry], bytes_max: usize) -> Vec<proto::store::LogEntry> {
-    let mut bytes = 0;
-    let messages = entries.iter().map(convert::entry).take_while(|entry| {
-        let is_first = bytes == 0;
-        bytes += entry.encoded_len();
-        is_first || bytes <= bytes_max
-    });
-    messages.collect()
 }

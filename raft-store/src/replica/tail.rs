@@ -125,13 +125,16 @@ impl Tail {
         gone
     }
 
-    pub(super) fn truncate(&mut self, from: u64) {
-        while self.end() > from.max(self.first) {
+    /// Takes everything behind an entry away.
+    pub(super) fn truncate_after(&mut self, last: Option<LogId>) {
+        let end = last.map_or(0, |last| last.index() + 1).max(self.first);
+        while self.end() > end {
             self.bytes -= self.weights.pop_back().map_or(0, |weight| weight as usize);
             if let Some(entry) = self.entries.pop_back() {
                 self.held_bytes -= weight(&entry) as usize;
             }
         }
+        self.released = self.released.min(last);
     }
 
     pub(super) fn purge(&mut self, through: LogId) {
@@ -181,10 +184,13 @@ mod tests {
 
     use super::*;
 
+    fn at(index: u64) -> LogId {
+        convert::read_position(proto::store::LogPosition { term: 1, leader: 0, index })
+    }
+
     #[test]
     fn what_is_sent_at_once_is_bounded() {
         let mut tail = Tail::default();
-        let at = |index| convert::read_position(proto::store::LogPosition { term: 1, leader: 0, index });
         for index in 0..20 {
             tail.push(Entry::new(at(index), EntryPayload::Blank));
         }
@@ -197,5 +203,20 @@ mod tests {
         tail.purge(at(7));
         assert_eq!(tail.limited(5..20, three), 11);
         assert_eq!(tail.limited(12..20, three), 15);
+    }
+
+    /// What is applied is never taken away; if it were, the end would still be known.
+    #[test]
+    fn the_last_entry_is_known_when_it_is_on_disk_only() {
+        let mut tail = Tail::default();
+        (0..20).for_each(|index| tail.push(Entry::new(at(index), EntryPayload::Blank)));
+        tail.release(19, 0);
+        assert_eq!(tail.last(), Some(at(19)));
+        tail.truncate_after(Some(at(12)));
+        assert_eq!(tail.last(), Some(at(12)));
+        tail.push(Entry::new(at(13), EntryPayload::Blank));
+        assert_eq!((tail.last(), tail.first()), (Some(at(13)), 0));
+        tail.purge(at(13));
+        assert_eq!((tail.last(), tail.first(), tail.bytes()), (Some(at(13)), 14, 0));
     }
 }
